@@ -1,0 +1,40 @@
+# Each target is one thing that a reader can also type. `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.set-up
+
+.PHONY: help book test lab lint bench weights clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+
+book: $(SETUP) ## execute the changed pages and build _build/html/index.html
+	$(BIN)/python tools/book.py execute
+	$(BIN)/python tools/book.py build
+
+test: $(SETUP) ## run every test, and every changed page
+	$(BIN)/python -m pytest
+	$(BIN)/python tools/book.py execute
+
+lab: $(SETUP) ## open the pages in JupyterLab
+	$(BIN)/jupyter lab chapters
+
+lint: $(SETUP) ## what pre-commit checks, on every file
+	$(BIN)/pre-commit run --all-files
+
+bench: $(SETUP) ## measure against peers, minutes to hours; resumable
+	$(BIN)/python benchmarks/gan_against_dcgan.py
+
+weights: $(SETUP) ## train the shipped models again
+	for model in classifier gan vae vae_2d; do \
+	  $(BIN)/imggen train $$model --profile full -o data/weights/$$model.npz || exit 1; done
+
+clean: ## remove what was built, and the environment
+	rm -rf _build .venv build imggen_lib.egg-info
+
+# The exact set of packages that the tests ran with, then the library itself, editable.
+$(SETUP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@

@@ -1,0 +1,1 @@
+"""The data that comes with the library, read through importlib.resources."""

@@ -1,0 +1,173 @@
+"""What a valid argument is, said once, so that every function refuses a bad one with the same clear words.
+
+Nothing in this library guesses: an image is a floating-point array with values in [0, 1], channels last.
+"""
+
+import numbers
+import operator
+
+import numpy as np
+
+
+def real_array(array, name, *, ndim=None):
+    """Return ``array`` as a floating-point NumPy array of finite values.
+
+    Parameters
+    ----------
+    array : array_like
+        Anything that NumPy reads as numbers.
+    name : str
+        What to call it in an error message.
+    ndim : int or tuple of int, optional
+        The number of dimensions that it may have.
+
+    Raises
+    ------
+    TypeError
+        If the values are not real numbers.
+    ValueError
+        If a value is NaN or infinite, if it is empty, or if the number of dimensions is another.
+
+    Examples
+    --------
+    >>> real_array([1, 2], "weights")
+    array([1., 2.])
+    """
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} has the dtype {array.dtype}; expected real numbers")
+    if array.dtype.kind != "f":
+        array = array.astype(np.float64)
+    allowed = (ndim,) if isinstance(ndim, int) else ndim
+    if allowed is not None and array.ndim not in allowed:
+        expected = " or ".join(str(n) for n in allowed)
+        raise ValueError(f"{name} has the shape {array.shape}; expected {expected} dimensions")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: its shape is {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} contains NaN or infinite values; replace or remove them first")
+    return array
+
+
+def image(array, name="image", *, ndim=(2, 3)):
+    """Return ``array`` if it is an image: floating-point, finite, in [0, 1].
+
+    Parameters
+    ----------
+    array : array_like
+        ``(height, width)`` or ``(height, width, channels)``; with ``ndim=4`` a batch of such images.
+    name : str
+        What to call it in an error message.
+    ndim : int or tuple of int
+        The number of dimensions that it may have.
+
+    Raises
+    ------
+    TypeError
+        If the values are integers (0 to 255, say) or no numbers at all.
+    ValueError
+        If a value lies outside [0, 1], is NaN, or the shape is wrong.
+
+    Examples
+    --------
+    >>> image([[0.0, 0.5], [0.5, 1.0]]).shape
+    (2, 2)
+    >>> image(np.zeros((2, 2), "uint8"))
+    Traceback (most recent call last):
+    ...
+    TypeError: image has the dtype uint8; expected floats in [0, 1]: skimage.util.img_as_float32 converts it
+    """
+    array = np.asarray(array)
+    if array.dtype.kind in "iub":
+        raise TypeError(
+            f"{name} has the dtype {array.dtype}; expected floats in [0, 1]: skimage.util.img_as_float32 converts it"
+        )
+    array = real_array(array, name, ndim=ndim)
+    low, high = array.min(), array.max()
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"{name} has values from {low:.4g} to {high:.4g}; expected [0, 1]: rescale it, or clip it with numpy.clip"
+        )
+    return array
+
+
+def integer(value, name, *, minimum=1):
+    """Return ``value`` as an int of at least ``minimum``.
+
+    Raises
+    ------
+    TypeError
+        If it is no whole number (a float or a bool, say).
+    ValueError
+        If it is too small.
+
+    Examples
+    --------
+    >>> integer(3, "stride")
+    3
+    >>> integer(0, "stride")
+    Traceback (most recent call last):
+    ...
+    ValueError: stride is 0; expected at least 1
+    """
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}; expected a whole number")
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected a whole number") from None
+    if value < minimum:
+        raise ValueError(f"{name} is {value}; expected at least {minimum}")
+    return value
+
+
+def real(value, name, *, minimum=-np.inf, maximum=np.inf):
+    """Return ``value`` as a finite float in [``minimum``, ``maximum``].
+
+    Raises
+    ------
+    TypeError
+        If it is no real number.
+    ValueError
+        If it is NaN, infinite or out of range.
+
+    Examples
+    --------
+    >>> real(0.1, "std", minimum=0)
+    0.1
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} is {value!r}; expected a real number")
+    value = float(value)
+    if not np.isfinite(value) or not minimum <= value <= maximum:
+        raise ValueError(f"{name} is {value:g}; expected a finite number in [{minimum:g}, {maximum:g}]")
+    return value
+
+
+def choice(value, name, allowed):
+    """Return ``value`` if it is one of ``allowed``; say which there are otherwise.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+
+    Examples
+    --------
+    >>> choice("same", "padding", ["valid", "same"])
+    'same'
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, allowed))}")
+    return value
+
+
+def generator(rng):
+    """Return ``rng`` as a :class:`numpy.random.Generator`, as SPEC 7 has it: a Generator, a seed, or None for a fresh one.
+
+    Examples
+    --------
+    >>> generator(0).integers(10)
+    np.int64(8)
+    """
+    return np.random.default_rng(rng)

@@ -1,0 +1,231 @@
+"""The command line: ``imggen list | train | sample | score``. Every error is one line that says what to do."""
+
+import argparse
+import os
+import platform
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from imggen_lib import catalog, checks, datasets, files
+
+# TensorFlow's notes on which processor instructions it uses are of no use to someone who asked for pictures.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+SCORED = 5000
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process without it.
+
+    Returns
+    -------
+    int
+        The exit status: 0 if all went well, 1 on an error, 130 if it was stopped.
+
+    Examples
+    --------
+    >>> main(["score", "nowhere.npz"])
+    1
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("imggen: stopped", file=sys.stderr)
+        return 130
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        print(f"imggen: {error}", file=sys.stderr)
+    except OSError as error:
+        print(
+            f"imggen: a file could not be written or read ({error.strerror or error}). What was there before is "
+            "untouched; make room or choose another place, and run it again",
+            file=sys.stderr,
+        )
+    return 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="imggen", description="Train, sample and score the generative models of the book."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("list", help="list models and datasets")
+    command.set_defaults(run=_list)
+
+    command = commands.add_parser("train", help="train a model")
+    command.add_argument("model", metavar="MODEL", help=f"one of {', '.join(catalog.names())}")
+    command.add_argument("--dataset", metavar="NAME", help="instead of the profile's own")
+    command.add_argument("--profile", metavar="quick|full", help="how long to train (default: IMGGEN_PROFILE, or quick)")
+    command.add_argument("--seconds", type=float, metavar="N", help="train exactly that long instead")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, batches and noise (default: 0)")
+    command.add_argument("--resume", action="store_true", help="go on where an earlier training of this file stopped")
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE.keras", help="or FILE.npz: weights alone, as shipped"
+    )
+    command.set_defaults(run=_train)
+
+    command = commands.add_parser("sample", help="draw pictures")
+    command.add_argument("model", metavar="MODEL|FILE", help="a shipped model's name, or a file written by train")
+    command.add_argument("-n", type=int, default=64, metavar="N", help="how many (default: 64)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same pictures (default: 0)")
+    command.add_argument("--label", metavar="CLASS", help="only of this class (conditional models)")
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz|FILE.png")
+    command.set_defaults(run=_sample)
+
+    command = commands.add_parser("score", help="compare pictures with a dataset's test images")
+    command.add_argument("file", type=Path, metavar="FILE.npz", help="with one array: images")
+    command.add_argument("--dataset", default="fashion_mnist", metavar="NAME", help="(default: fashion_mnist)")
+    command.set_defaults(run=_score)
+    return parser
+
+
+def _list(arguments):
+    print("models")
+    for name in catalog.names():
+        facts = catalog.record(name)
+        print(f"  {name:12} {catalog.recipe(name).summary}")
+        print(f"  {'':12} {facts['quality']}; trained {facts['seconds'] / 60:.0f} min on {facts['dataset']}")
+    print("datasets")
+    for name in datasets.names():
+        print(f"  {name}")
+    return 0
+
+
+def _train(arguments):
+    recipe, output = catalog.recipe(arguments.model), arguments.output
+    if output.suffix not in (".keras", ".npz"):
+        raise ValueError(f"the output is {output}; expected a name that ends in .keras, or in .npz for weights alone")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"the folder {output.parent} does not exist: create it, or choose another place")
+    seed = checks.integer(arguments.seed, "--seed", minimum=0)
+    if arguments.seconds is not None:
+        checks.real(arguments.seconds, "--seconds", minimum=1)
+
+    import keras
+
+    from imggen_lib import training
+
+    profile = arguments.profile or training.profile()
+    budget = recipe.budget(profile)
+    dataset = datasets.load(arguments.dataset or budget.dataset)
+    partial = output.with_suffix(".partial.keras")
+    if arguments.resume:
+        model, record = training.load(partial if partial.is_file() else output)
+        asked = {"model": recipe.name, "dataset": dataset.name, "seed": seed}
+        for key, value in asked.items():
+            if record[key] != value:
+                raise ValueError(f"--resume: that training has {key} {record[key]!r}, not {value!r}; give the same again")
+    else:
+        keras.utils.set_random_seed(seed)
+        model = recipe.build(dataset.image_shape, len(dataset.class_names))
+        model.compile(optimizer=recipe.optimizer(budget.steps if arguments.seconds is None else None))
+        record = _new_record(recipe, dataset, seed, profile)
+    finished = training.train(
+        model,
+        dataset,
+        record,
+        steps=budget.steps if arguments.seconds is None else None,
+        seconds=arguments.seconds,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        checkpoint=partial,
+    )
+    if not finished:
+        print(
+            f"imggen: stopped after {record['steps']} steps, kept in {partial}; the same command with --resume goes on",
+            file=sys.stderr,
+        )
+        return 130
+
+    record["quality"] = _quality(model, recipe, dataset)
+    if output.suffix == ".npz":
+        catalog.export(model, output, record)
+    else:
+        training.save(model, output, record)
+    partial.unlink(missing_ok=True)
+    print(f"{output}: {record['steps']} steps in {record['seconds']:.0f} s; {record['quality']}")
+    return 0
+
+
+def _new_record(recipe, dataset, seed, profile):
+    """What is known of a training before it begins."""
+    import keras
+
+    return {
+        "model": recipe.name,
+        "dataset": dataset.name,
+        "image_shape": list(dataset.image_shape),
+        "classes": len(dataset.class_names),
+        "profile": profile,
+        "seed": seed,
+        "batch_size": recipe.batch_size,
+        "steps": 0,
+        "seconds": 0.0,
+        "started": time.strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "software": f"Keras {keras.__version__} on {keras.backend.backend()}, Python {platform.python_version()}",
+    }
+
+
+def _quality(model, recipe, dataset):
+    """Measure a trained model, in words: accuracy of a classifier, Fréchet distance of what another one draws."""
+    if not recipe.generates:
+        right = model.classify(dataset.x_test).argmax(axis=1) == dataset.y_test
+        return f"accuracy {right.mean():.1%} on {len(right):,} test images"
+    from imggen_lib import scoring
+
+    if dataset.class_names != datasets.CLOTHES:
+        return f"not scored: there are no features for {dataset.name}"
+    return str(scoring.score(model.sample(min(SCORED, len(dataset.x_train)), seed=0), dataset))
+
+
+def _sample(arguments):
+    output = arguments.output
+    if output.suffix not in (".npz", ".png"):
+        raise ValueError(f"the output is {output}; expected a name that ends in .npz or .png")
+    n = checks.integer(arguments.n, "-n")
+    seed = checks.integer(arguments.seed, "--seed", minimum=0)
+    if arguments.model in catalog.names():
+        model, facts = catalog.load(arguments.model), catalog.record(arguments.model)
+    elif Path(arguments.model).suffix == ".keras":
+        from imggen_lib import training
+
+        model, facts = training.load(arguments.model)
+    else:
+        raise ValueError(f"{arguments.model!r} is neither a shipped model ({', '.join(catalog.names())}) nor a .keras file")
+    if not catalog.recipe(facts["model"]).generates:
+        raise ValueError(f"{facts['model']} does not draw pictures: choose another model")
+    labels = None
+    if arguments.label is not None:
+        labels = np.full(n, datasets.load(facts["dataset"]).label(arguments.label))
+    images = model.sample(n, seed=seed, labels=labels)
+    with files.replacing(output) as temporary:
+        if output.suffix == ".npz":
+            np.savez_compressed(temporary, images=images)
+        else:
+            import PIL.Image
+
+            from imggen_lib import plotting
+
+            sheet = plotting.contact_sheet(images, columns=int(np.ceil(np.sqrt(n))))
+            PIL.Image.fromarray(np.round(sheet * 255).astype(np.uint8)).save(temporary)
+    print(f"{output}: {n} images of {facts['model']}, seed {seed}")
+    return 0
+
+
+def _score(arguments):
+    images = files.read_npz(arguments.file, ["images"])["images"]
+    dataset = datasets.load(arguments.dataset)
+    from imggen_lib import scoring
+
+    print(scoring.score(images, dataset))
+    return 0

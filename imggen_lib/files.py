@@ -1,0 +1,137 @@
+"""Files that are whole or not there: written beside their place and moved into it, read with a clear word on damage."""
+
+import contextlib
+import hashlib
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Give a temporary path to write to; move it to ``path`` when the block ends well, and remove it when it does not.
+
+    A reader of ``path`` sees the old file or the new one, never half of it: the move is atomic on one file system.
+
+    Parameters
+    ----------
+    path : path_like
+        Where the finished file belongs. Its folder must exist.
+
+    Yields
+    ------
+    pathlib.Path
+        A path in the same folder, with the same suffix.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with replacing(folder / "note.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> [file.name for file in folder.iterdir()]
+    ['note.txt']
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist: create it, or choose another place")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path):
+    """Return the SHA-256 of a file as 64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> len(sha256(__file__))
+    64
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path, expected, *, advice):
+    """Raise if a file is missing or not the one that was meant.
+
+    Parameters
+    ----------
+    path : path_like
+    expected : str
+        The SHA-256 that it must have.
+    advice : str
+        What the reader can do about a damaged file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    ValueError
+        If its checksum is another.
+
+    Examples
+    --------
+    >>> verify(__file__, sha256(__file__), advice="none needed")
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing: {advice}")
+    actual = sha256(path)
+    if actual != expected:
+        raise ValueError(f"{path} is damaged: its SHA-256 begins with {actual[:12]}, expected {expected[:12]}. {advice}")
+
+
+def read_npz(path, names=None):
+    """Read arrays from an ``.npz`` file, never executing anything that is in it.
+
+    Parameters
+    ----------
+    path : path_like
+    names : sequence of str, optional
+        The arrays that must be there; all that are there without it.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no ``.npz`` file, is damaged, or lacks one of the arrays.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.npz"
+    >>> np.savez(path, images=np.zeros((2, 3)))
+    >>> read_npz(path, ["images"])["images"].shape
+    (2, 3)
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
+            missing = [name for name in names or () if name not in archive.files]
+            if missing:
+                raise ValueError(f"it holds {archive.files}, not {missing}")
+            return {name: archive[name] for name in names or archive.files}
+    except (ValueError, AttributeError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
+        raise ValueError(f"{path} is not a usable .npz file ({error}); make or download it again") from error

@@ -1,0 +1,18 @@
+"""The families of generative models, one file each, with one interface: ``fit``, ``sample``, ``save``.
+
+``GaussianImageModel`` is NumPy alone, so importing this package does not import Keras until a family that needs it is
+asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "base": ["GenerativeModel", "MovingAverage"],
+        "classifier": ["Classifier"],
+        "gan": ["GAN"],
+        "gaussian": ["GaussianImageModel"],
+        "vae": ["VAE"],
+    },
+)

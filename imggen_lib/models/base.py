@@ -1,0 +1,102 @@
+"""What every generative model here can do: say how wrong it is, and draw pictures."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from imggen_lib import checks
+
+
+class GenerativeModel(keras.Model):
+    """A Keras model that draws pictures.
+
+    A subclass defines ``compute_loss``, from which Keras's ``fit`` trains it on every backend, and ``_draw``. Compiling,
+    callbacks, progress bars, saving and loading are Keras's.
+    """
+
+    def sample(self, n, *, seed, labels=None):
+        """Draw pictures.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed : int
+            The same seed gives the same pictures: the randomness is drawn by NumPy, on every backend alike.
+        labels : array_like of int, optional
+            ``(n,)`` classes, or one class for all. Only a conditional model takes them; without them it draws the
+            classes uniformly.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(n, height, width, channels)`` in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If n is not positive, or labels are given to a model that has none.
+        """
+        n, seed = checks.integer(n, "n"), checks.integer(seed, "seed", minimum=0)
+        images = self._draw(n, np.random.default_rng(seed), labels)
+        return np.clip(np.asarray(images, np.float32), 0, 1)
+
+    def _draw(self, n, rng, labels):
+        raise NotImplementedError(f"{type(self).__name__} does not say how it draws")
+
+    def _refuse(self, labels):
+        """Raise if labels were given to a model that was trained without them."""
+        if labels is not None:
+            raise ValueError(f"{type(self).__name__} was trained without labels and cannot draw a chosen class")
+
+
+class MovingAverage(keras.layers.Layer):
+    r"""A copy of a network whose weights are the exponential moving average of another's.
+
+    .. math:: \bar\theta_t = m_t\, \bar\theta_{t-1} + (1 - m_t)\, \theta_t, \qquad
+              m_t = \min\left(m, \frac{1 + t}{10 + t}\right)
+
+    The average starts short and grows longer, so that the first, random weights are soon forgotten.
+
+    Parameters
+    ----------
+    network : keras.Model
+        The network to follow. Its weights are copied now.
+    momentum : float
+        The largest m, in [0, 1).
+
+    References
+    ----------
+    Yazıcı et al., "The unusual effectiveness of averaging in GAN training", ICLR 2019.
+
+    Examples
+    --------
+    >>> network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    >>> average = MovingAverage(network, 0.5)
+    >>> network.set_weights([np.ones((1, 1)), np.ones(1)])
+    >>> average.follow(network)
+    >>> round(float(average.network.get_weights()[0][0, 0]), 3)
+    0.9
+    """
+
+    def __init__(self, network, momentum=0.999, **kwargs):
+        super().__init__(trainable=False, **kwargs)
+        self.momentum = checks.real(momentum, "momentum", minimum=0, maximum=1)
+        self.network = keras.models.clone_model(network)
+        self.network.set_weights(network.get_weights())
+        # Keras asks each variable, not the layer around it, whether an optimizer may move it.
+        self.network.trainable = False
+        self.updates = self.add_weight(shape=(), initializer="zeros", trainable=False, name="updates")
+        self.built = True
+
+    def follow(self, network):
+        """Move the average one step towards the network's present weights. Meant to be called in a training step."""
+        momentum = ops.minimum(self.momentum, (1 + self.updates) / (10 + self.updates))
+        self.updates.assign_add(1.0)
+        for mean, weight in zip(self.network.weights, network.weights, strict=True):
+            if weight.dtype == mean.dtype and weight.dtype.startswith("float"):
+                mean.assign(momentum * mean + (1 - momentum) * weight)
+
+    def call(self, inputs):
+        """Apply the averaged network, as in use: no dropout, batch normalisation with its stored moments."""
+        return self.network(inputs, training=False)

@@ -1,0 +1,78 @@
+"""A classifier, and the features of pictures that the metrics are fed from."""
+
+import keras
+import numpy as np
+
+from imggen_lib import checks
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class Classifier(keras.Model):
+    """A network of features with a linear classifier on top, trained by cross-entropy.
+
+    What it learned to look at serves a second purpose: distances between sets of pictures are taken between their
+    features, since distances between pixels say little about what a picture shows.
+
+    Parameters
+    ----------
+    body : keras.Model
+        From pictures in [0, 1] to ``(n, d)`` features; see :func:`imggen_lib.networks.image_features`.
+    classes : int
+        How many classes there are.
+
+    Examples
+    --------
+    >>> from imggen_lib import networks
+    >>> classifier = Classifier(networks.image_features((8, 8, 1), 16), 10)
+    >>> classifier.features(np.zeros((3, 8, 8, 1), "float32")).shape
+    (3, 16)
+    """
+
+    def __init__(self, body, classes, **kwargs):
+        super().__init__(**kwargs)
+        self.body = body
+        self.classes = checks.integer(classes, "classes", minimum=2)
+        self.head = keras.layers.Dense(self.classes, name="logits")
+        self.head.build(body.output_shape)
+        self.built = True
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Compile for integer labels: cross-entropy on logits, and accuracy, unless told otherwise."""
+        kwargs.setdefault("loss", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        kwargs.setdefault("metrics", ["accuracy"])
+        super().compile(optimizer=optimizer, **kwargs)
+
+    def call(self, images, training=False):
+        """Return ``(n, classes)`` logits."""
+        return self.head(self.body(images, training=training))
+
+    def features(self, images):
+        """Return the features of pictures, ``(n, d)`` float32.
+
+        Raises
+        ------
+        ValueError
+            If the pictures have another shape, or values outside [0, 1].
+        """
+        images = checks.image(images, "images", ndim=4)
+        if images.shape[1:] != self.body.input_shape[1:]:
+            raise ValueError(f"the classifier takes pictures of shape {self.body.input_shape[1:]}; got {images.shape[1:]}")
+        return self.body.predict(images.astype("float32"), batch_size=512, verbose=0)
+
+    def classify(self, images):
+        """Return the probability of each class, ``(n, classes)`` float32."""
+        weights, bias = (np.asarray(weight) for weight in self.head.get_weights())
+        logits = self.features(images) @ weights + bias
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return odds / odds.sum(axis=1, keepdims=True)
+
+    def get_config(self):
+        """Return what :meth:`from_config` needs to build the same model."""
+        body = keras.saving.serialize_keras_object(self.body)
+        return {**super().get_config(), "body": body, "classes": self.classes}
+
+    @classmethod
+    def from_config(cls, config):
+        """Build the model that :meth:`get_config` described, with fresh weights."""
+        config["body"] = keras.saving.deserialize_keras_object(config["body"])
+        return cls(**config)

@@ -1,0 +1,225 @@
+r"""Variational autoencoders: an encoder and a decoder trained by one bound on the likelihood.
+
+The evidence lower bound (Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014) is
+
+.. math:: \log p_\theta(x) \ge \mathbb{E}_{q_\phi(z|x)}[\log p_\theta(x|z)] - D_{KL}(q_\phi(z|x) \,\|\, p(z))
+
+Both networks maximise it together.
+"""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from imggen_lib import checks
+from imggen_lib.models.base import GenerativeModel
+
+
+def kl_to_standard_normal(mean, log_variance):
+    r"""Kullback-Leibler divergence from a diagonal Gaussian to the standard normal, in closed form.
+
+    .. math:: D_{KL} = \tfrac12 \sum_i \left(\mu_i^2 + \sigma_i^2 - \log \sigma_i^2 - 1\right)
+
+    Parameters
+    ----------
+    mean, log_variance : tensor
+        ``(n, d)``.
+
+    Returns
+    -------
+    tensor
+        ``(n,)``, in nats.
+
+    References
+    ----------
+    Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014, appendix B.
+
+    Examples
+    --------
+    >>> float(kl_to_standard_normal(ops.convert_to_tensor([[1.0, 0.0]]), ops.zeros((1, 2)))[0])
+    0.5
+    """
+    return 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - log_variance - 1, axis=-1)
+
+
+def gaussian_log_density(images, mean, log_std):
+    r"""Log-density of pictures under independent Gaussians around ``mean``, summed over pixels.
+
+    .. math:: \log p(x) = -\sum_i \left(\frac{(x_i - \mu_i)^2}{2 \sigma^2} + \log \sigma + \tfrac12 \log 2\pi\right)
+
+    Parameters
+    ----------
+    images, mean : tensor
+        ``(n, height, width, channels)``.
+    log_std : tensor
+        Logarithm of the one standard deviation of all pixels.
+
+    Returns
+    -------
+    tensor
+        ``(n,)``, in nats.
+
+    Examples
+    --------
+    >>> zero = ops.zeros((1, 1, 1, 1))
+    >>> round(float(gaussian_log_density(zero, zero, 0.0)[0]), 4)
+    -0.9189
+    """
+    scaled = (images - mean) * ops.exp(-log_std)
+    terms = 0.5 * ops.square(scaled) + log_std + 0.5 * math.log(2 * math.pi)
+    return -ops.sum(terms, axis=(1, 2, 3))
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class VAE(GenerativeModel):
+    """A variational autoencoder with a Gaussian decoder whose noise level is learned.
+
+    The one standard deviation of the decoder, learned with the rest, sets the exchange rate between the two terms of
+    the bound: without it a hand-picked factor on the squared error would.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        From pictures to mean and log-variance, each ``(n, latent_dim)``; see :func:`imggen_lib.networks.image_encoder`.
+    decoder : keras.Model
+        From ``(n, latent_dim)`` to pictures; see :func:`imggen_lib.networks.image_generator`.
+    beta : float
+        Weight of the KL term; 1 is the evidence lower bound.
+    seed : int
+        Of the codes drawn in training.
+
+    Raises
+    ------
+    ValueError
+        If encoder and decoder do not fit each other.
+
+    References
+    ----------
+    Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated decoders", ICML 2021. Higgins et
+    al., "beta-VAE", ICLR 2017.
+
+    Examples
+    --------
+    >>> from imggen_lib import networks
+    >>> encoder = networks.image_encoder((8, 8, 1), 2)
+    >>> decoder = networks.image_generator((8, 8, 1), 2, batch_norm=False, name="decoder")
+    >>> vae = VAE(encoder, decoder)
+    >>> vae.compile(optimizer="adam")
+    >>> history = vae.fit(keras.random.uniform((64, 8, 8, 1), seed=0), verbose=0)
+    >>> vae.sample(3, seed=0).shape
+    (3, 8, 8, 1)
+    """
+
+    def __init__(self, encoder, decoder, *, beta=1.0, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        if encoder.output_shape != [decoder.input_shape] * 2:
+            raise ValueError(
+                f"the encoder gives {encoder.output_shape} and the decoder takes {decoder.input_shape}; expected a mean "
+                "and a log-variance of that shape: build both for the same latent_dim"
+            )
+        if decoder.output_shape[1:] != encoder.input_shape[1:]:
+            raise ValueError(
+                f"the decoder makes pictures of shape {decoder.output_shape[1:]} and the encoder takes "
+                f"{encoder.input_shape[1:]}; build both for the same image_shape"
+            )
+        self.encoder = encoder
+        self.decoder = decoder
+        self.beta = checks.real(beta, "beta", minimum=0)
+        self.seed = checks.integer(seed, "seed", minimum=0)
+        self.noise = keras.random.SeedGenerator(seed)
+        self.log_std = self.add_weight(shape=(), initializer=keras.initializers.Constant(-1.0), name="log_std")
+        self.distortion_tracker = keras.metrics.Mean(name="distortion")
+        self.rate_tracker = keras.metrics.Mean(name="rate")
+        self.built = True
+
+    @property
+    def latent_dim(self):
+        """Length of the code."""
+        return self.decoder.input_shape[-1]
+
+    def call(self, images, training=False):
+        """Encode, draw a code by the reparameterisation z = mean + std * noise, decode.
+
+        Returns
+        -------
+        tuple of tensor
+            The decoder's pictures, and the code's mean and log-variance.
+        """
+        mean, log_variance = self.encoder(images, training=training)
+        noise = keras.random.normal(ops.shape(mean), seed=self.noise)
+        code = mean + ops.exp(0.5 * log_variance) * noise
+        return self.decoder(code, training=training), mean, log_variance
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the negative bound in nats per picture: distortion (reconstruction) plus beta times rate (KL)."""
+        reconstruction, mean, log_variance = y_pred
+        distortion = -ops.mean(gaussian_log_density(x, reconstruction, self.log_std))
+        rate = ops.mean(kl_to_standard_normal(mean, log_variance))
+        self.distortion_tracker.update_state(distortion)
+        self.rate_tracker.update_state(rate)
+        return distortion + self.beta * rate
+
+    def encode(self, images):
+        """Return the mean and the standard deviation of the code of each picture, two ``(n, latent_dim)`` arrays."""
+        mean, log_variance = self.encoder.predict(self._images(images), batch_size=256, verbose=0)
+        return mean, np.exp(0.5 * log_variance)
+
+    def decode(self, codes):
+        """Turn codes ``(n, latent_dim)`` into pictures: the mean of the decoder, without its pixel noise."""
+        codes = checks.real_array(codes, "codes", ndim=2)
+        if codes.shape[1] != self.latent_dim:
+            raise ValueError(f"codes has the shape {codes.shape}; expected (n, {self.latent_dim})")
+        return self.decoder.predict(codes.astype("float32"), batch_size=256, verbose=0)
+
+    def reconstruct(self, images):
+        """Encode pictures and decode the mean of their codes."""
+        return self.decode(self.encode(images)[0])
+
+    def log_prob_lower_bound(self, images, *, seed):
+        """Return the evidence lower bound of each picture in nats, from one drawn code a picture.
+
+        Parameters
+        ----------
+        images : array_like
+            ``(n, height, width, channels)`` in [0, 1].
+        seed : int
+            Of the codes.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n,)``: a density, so :func:`imggen_lib.metrics.bits_per_dimension` needs dequantised pictures.
+        """
+        images = self._images(images)
+        mean, std = self.encode(images)
+        codes = mean + std * np.random.default_rng(seed).standard_normal(mean.shape)
+        error = np.square(images - self.decode(codes)).sum(axis=(1, 2, 3))
+        log_std = float(self.log_std.numpy() if hasattr(self.log_std, "numpy") else self.log_std)
+        pixels = images[0].size
+        log_likelihood = -0.5 * error * np.exp(-2 * log_std) - pixels * (log_std + 0.5 * np.log(2 * np.pi))
+        return log_likelihood - 0.5 * (mean**2 + std**2 - 2 * np.log(std) - 1).sum(axis=1)
+
+    def _images(self, images):
+        images = checks.image(images, "images", ndim=4)
+        if images.shape[1:] != self.encoder.input_shape[1:]:
+            raise ValueError(f"images has the shape {images.shape}; expected (n, {self.encoder.input_shape[1:]})")
+        return images.astype("float32")
+
+    def _draw(self, n, rng, labels):
+        self._refuse(labels)
+        return self.decode(rng.standard_normal((n, self.latent_dim)))
+
+    def get_config(self):
+        """Return what :meth:`from_config` needs to build the same model."""
+        networks = {"encoder": self.encoder, "decoder": self.decoder}
+        networks = {name: keras.saving.serialize_keras_object(network) for name, network in networks.items()}
+        return {**super().get_config(), **networks, "beta": self.beta, "seed": self.seed}
+
+    @classmethod
+    def from_config(cls, config):
+        """Build the model that :meth:`get_config` described, with fresh weights."""
+        for name in ("encoder", "decoder"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)

@@ -1,0 +1,187 @@
+"""Networks that turn numbers into pictures and pictures into numbers: plain Keras functional models.
+
+Every picture at their ends is in [0, 1], channels last. A network that works better on [-1, 1] rescales inside.
+"""
+
+import keras
+from keras import layers
+
+from imggen_lib import checks
+
+
+def image_generator(image_shape, latent_dim, *, filters=(64, 32), batch_norm=True, name="generator"):
+    """Build a network from a latent vector to a picture: a dense layer, then transposed convolutions that double the size.
+
+    It is a GAN's generator, and without batch normalisation a VAE's decoder.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``; height and width must be divisible by 2 as often as there are ``filters``.
+    latent_dim : int
+        Length of the latent vector.
+    filters : sequence of int
+        Channels before each doubling, from the smallest size to the largest.
+    batch_norm : bool
+        Whether to normalise over the batch before each activation.
+
+    Returns
+    -------
+    keras.Model
+        From ``(n, latent_dim)`` to ``(n, height, width, channels)`` in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the size cannot be halved that often.
+
+    References
+    ----------
+    Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative adversarial
+    networks", ICLR 2016.
+
+    Examples
+    --------
+    >>> image_generator((28, 28, 1), 64).output_shape
+    (None, 28, 28, 1)
+    """
+    height, width, channels = _image_shape(image_shape, halvings=len(filters))
+    height, width = height >> len(filters), width >> len(filters)
+
+    def activate(x):
+        if batch_norm:
+            x = layers.BatchNormalization(momentum=0.9)(x)
+        return layers.LeakyReLU(0.2)(x)
+
+    latent = keras.Input((checks.integer(latent_dim, "latent_dim"),), name="latent")
+    x = layers.Dense(height * width * filters[0], use_bias=not batch_norm)(latent)
+    x = layers.Reshape((height, width, filters[0]))(activate(x))
+    for count in filters[1:]:
+        x = layers.Conv2DTranspose(count, 4, strides=2, padding="same", use_bias=not batch_norm)(x)
+        x = activate(x)
+    # The last doubling goes straight to the picture: at full size every further channel would cost the most.
+    image = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", activation="sigmoid", name="image")(x)
+    return keras.Model(latent, image, name=name)
+
+
+def image_discriminator(image_shape, *, filters=(32, 64), dropout=0.0, name="discriminator"):
+    """Build a network that judges pictures: strided convolutions, then one number.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``; height and width must be divisible by 2 as often as there are ``filters``.
+    filters : sequence of int
+        Channels after each halving.
+    dropout : float
+        Share of the features that are dropped in training before the last layer.
+
+    Returns
+    -------
+    keras.Model
+        From pictures in [0, 1] to ``(n, 1)`` logits: positive means "real".
+
+    Raises
+    ------
+    ValueError
+        If the size cannot be halved that often.
+
+    Examples
+    --------
+    >>> image_discriminator((28, 28, 1)).output_shape
+    (None, 1)
+    """
+    image, x = _convolutions(image_shape, filters, kernel_size=4)
+    if dropout:
+        x = layers.Dropout(dropout)(x)
+    return keras.Model(image, layers.Dense(1, name="logit")(x), name=name)
+
+
+def image_encoder(image_shape, latent_dim, *, filters=(32, 64), name="encoder"):
+    """Build a VAE's encoder: from a picture to a Gaussian over the latent space.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``; height and width must be divisible by 2 as often as there are ``filters``.
+    latent_dim : int
+        Length of the latent vector.
+    filters : sequence of int
+        Channels after each halving.
+
+    Returns
+    -------
+    keras.Model
+        From pictures in [0, 1] to two outputs ``(n, latent_dim)``: the mean and the logarithm of the variance.
+
+    Raises
+    ------
+    ValueError
+        If the size cannot be halved that often.
+
+    Examples
+    --------
+    >>> [output.shape for output in image_encoder((28, 28, 1), 2).outputs]
+    [(None, 2), (None, 2)]
+    """
+    image, x = _convolutions(image_shape, filters, kernel_size=4)
+    x = layers.LeakyReLU(0.2)(layers.Dense(128)(x))
+    mean = layers.Dense(latent_dim, name="mean")(x)
+    # Zeros at the start: the first codes have variance 1, and no exponential can overflow.
+    log_variance = layers.Dense(latent_dim, kernel_initializer="zeros", name="log_variance")(x)
+    return keras.Model(image, [mean, log_variance], name=name)
+
+
+def image_features(image_shape, feature_dim=64, *, filters=(32, 64, 64), dropout=0.3, name="features"):
+    """Build a network from a picture to a vector of features that a linear classifier can use.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``, any size.
+    feature_dim : int
+        Length of the feature vector.
+    filters : sequence of int
+        Channels of each stage; the first two stages halve the size.
+    dropout : float
+        Share of the values that are dropped in training before the features.
+
+    Returns
+    -------
+    keras.Model
+        From pictures in [0, 1] to ``(n, feature_dim)`` features, not negative.
+
+    Examples
+    --------
+    >>> image_features((28, 28, 1)).output_shape
+    (None, 64)
+    """
+    image = keras.Input(_image_shape(image_shape), name="image")
+    x = image
+    for stage, count in enumerate(filters):
+        x = layers.Conv2D(count, 3, strides=2 if stage < 2 else 1, padding="same", use_bias=False)(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    x = layers.Dropout(dropout)(layers.Flatten()(x))
+    return keras.Model(image, layers.Dense(feature_dim, activation="relu")(x), name=name)
+
+
+def _convolutions(image_shape, filters, kernel_size):
+    """The body that discriminator and encoder share: rescale to [-1, 1], halve the size at each convolution."""
+    image = keras.Input(_image_shape(image_shape, halvings=len(filters)), name="image")
+    x = layers.Rescaling(2.0, offset=-1.0)(image)
+    for count in filters:
+        x = layers.LeakyReLU(0.2)(layers.Conv2D(count, kernel_size, strides=2, padding="same")(x))
+    return image, layers.Flatten()(x)
+
+
+def _image_shape(image_shape, halvings=0):
+    """Check a shape ``(height, width, channels)`` whose sides must stay whole when halved."""
+    if len(image_shape) != 3:
+        raise ValueError(f"image_shape is {tuple(image_shape)}; expected (height, width, channels)")
+    shape = tuple(checks.integer(size, "image_shape") for size in image_shape)
+    if any(side % 2**halvings for side in shape[:2]):
+        raise ValueError(
+            f"image_shape is {shape}; with {halvings} entries in filters, height and width must be multiples of "
+            f"{2**halvings}: pad or crop the pictures, or use fewer filters"
+        )
+    return shape

@@ -1,0 +1,344 @@
+"""Training that keeps to a budget, shows where it is, and can be stopped and resumed without losing anything."""
+
+import json
+import os
+import signal
+import time
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tqdm
+
+from imggen_lib import checks, files
+
+PROFILES = ("quick", "full")
+RECORD = "imggen.json"
+
+
+def profile():
+    """Return the profile that the variable ``IMGGEN_PROFILE`` names: ``"quick"`` (also when unset) or ``"full"``.
+
+    Raises
+    ------
+    ValueError
+        If the variable holds anything else.
+
+    Examples
+    --------
+    >>> profile() in PROFILES
+    True
+    """
+    return checks.choice(os.environ.get("IMGGEN_PROFILE", "quick"), "IMGGEN_PROFILE", PROFILES)
+
+
+class TimeBudget(keras.callbacks.Callback):
+    """Stop ``fit`` at the end of the first batch after ``seconds`` of wall time.
+
+    The clock starts with the training itself, so building the graph in the first step counts.
+
+    Parameters
+    ----------
+    seconds : float
+        How long to train.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> budget = TimeBudget(0.2)
+    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), epochs=100_000, verbose=0, callbacks=[budget])
+    >>> 0.2 <= budget.spent < 5
+    True
+    """
+
+    def __init__(self, seconds):
+        super().__init__()
+        self.seconds = checks.real(seconds, "seconds", minimum=0)
+        self.spent = 0.0
+
+    def on_train_begin(self, logs=None):
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.spent = time.perf_counter() - self.began
+        if self.spent >= self.seconds:
+            self.model.stop_training = True
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One line that fills up with the budget, of steps or of seconds, beside the latest losses.
+
+    Parameters
+    ----------
+    steps, seconds : float, optional
+        The whole budget: one of the two.
+    """
+
+    def __init__(self, *, steps=None, seconds=None):
+        super().__init__()
+        self.steps, self.seconds = steps, seconds
+
+    def on_train_begin(self, logs=None):
+        self.began = time.perf_counter()
+        form = "{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}{postfix}]"
+        unit = "steps" if self.seconds is None else "s"
+        self.bar = tqdm.tqdm(total=self.steps or self.seconds, unit=unit, bar_format=form, mininterval=0.5)
+
+    def on_train_batch_end(self, batch, logs=None):
+        done = self.bar.n + 1 if self.seconds is None else min(time.perf_counter() - self.began, self.seconds)
+        self.bar.set_postfix({name: f"{value:.3g}" for name, value in (logs or {}).items()}, refresh=False)
+        self.bar.update(done - self.bar.n)
+
+    def on_train_end(self, logs=None):
+        self.bar.close()
+
+
+class Snapshots(keras.callbacks.Callback):
+    """Keep what a model draws from one seed at chosen steps of its training: the frames of a film.
+
+    Parameters
+    ----------
+    steps : sequence of int
+        After how many steps to draw; 0 is before the first.
+    n : int
+        How many pictures.
+    seed : int
+        Of the draws, the same each time.
+
+    Attributes
+    ----------
+    images : dict of int to numpy.ndarray
+        The pictures by step.
+
+    Examples
+    --------
+    >>> Snapshots([0, 10, 100]).images
+    {}
+    """
+
+    def __init__(self, steps, *, n=16, seed=0):
+        super().__init__()
+        self.at = set(steps)
+        self.n, self.seed = n, seed
+        self.images = {}
+        self.step = 0
+
+    def on_train_begin(self, logs=None):
+        self._draw()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step += 1
+        self._draw()
+
+    def _draw(self):
+        if self.step in self.at:
+            self.images[self.step] = self.model.sample(self.n, seed=self.seed)
+
+
+class Batches(keras.utils.PyDataset):
+    """A row of shuffled batches in which step k always holds the same pictures, however often training stopped.
+
+    Each pass over the data has its own order, drawn from the seed and the number of the pass.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+    labels : numpy.ndarray
+    batch_size : int
+    seed : int
+    start, stop : int
+        The first step that this row holds, and the step before which it ends.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer pictures than one batch needs.
+
+    Examples
+    --------
+    >>> batches = Batches(np.arange(4), np.arange(4), batch_size=2, seed=0, stop=6)
+    >>> len(batches), sorted(np.concatenate([batches[2][0], batches[3][0]]).tolist())
+    (6, [0, 1, 2, 3])
+    """
+
+    def __init__(self, images, labels, *, batch_size, seed, start=0, stop):
+        super().__init__()
+        self.images, self.labels = images, labels
+        self.batch_size = checks.integer(batch_size, "batch_size")
+        self.seed, self.start, self.stop = seed, start, stop
+        self.per_pass = len(images) // batch_size
+        if self.per_pass == 0:
+            raise ValueError(f"batch_size is {batch_size} and there are {len(images)} pictures; expected at least as many")
+        self.pass_number = None
+
+    def __len__(self):
+        return self.stop - self.start
+
+    def __getitem__(self, index):
+        pass_number, position = divmod(self.start + index, self.per_pass)
+        if pass_number != self.pass_number:
+            self.order = np.random.default_rng([self.seed, pass_number]).permutation(len(self.images))
+            self.pass_number = pass_number
+        rows = self.order[position * self.batch_size : (position + 1) * self.batch_size]
+        return self.images[rows], self.labels[rows]
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Count steps and seconds in a record, and save model and record together every so often.
+
+    Parameters
+    ----------
+    path : path_like
+        A ``.keras`` file.
+    record : dict
+        What is known of this training; ``record["steps"]`` and ``record["seconds"]`` are counted on from here.
+    every : float
+        Seconds between two savings.
+    """
+
+    def __init__(self, path, record, *, every=60):
+        super().__init__()
+        self.path, self.record, self.every = path, record, every
+
+    def on_train_begin(self, logs=None):
+        self.before = self.record["seconds"]
+        self.began = self.saved = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        self.record["steps"] += 1
+        self.record["seconds"] = self.before + now - self.began
+        if now - self.saved >= self.every:
+            save(self.model, self.path, self.record)
+            self.saved = time.perf_counter()
+
+
+class StopOnSignal(keras.callbacks.Callback):
+    """Let Ctrl-C, or a polite request to end, stop training after the current batch rather than inside it.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether that happened.
+    """
+
+    stopped = False
+
+    def on_train_begin(self, logs=None):
+        self.former = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_end(self, logs=None):
+        for number, handler in self.former.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number, frame):
+        self.stopped = self.model.stop_training = True
+
+
+def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed, checkpoint, callbacks=()):
+    """Train a compiled model for a number of steps or of seconds, counting on from its record.
+
+    Parameters
+    ----------
+    model : keras.Model
+    dataset : imggen_lib.datasets.Dataset
+    record : dict
+        With ``steps`` and ``seconds`` done so far; both are brought up to date in place.
+    steps, seconds : float, optional
+        The whole budget, what is done already included: one of the two.
+    batch_size, seed : int
+        Of the row of batches.
+    checkpoint : path_like
+        Where to save now and then, and when stopped.
+    callbacks : sequence of keras.callbacks.Callback
+
+    Returns
+    -------
+    bool
+        Whether the budget was used up; False if a signal stopped it, and then ``checkpoint`` holds the state.
+
+    Raises
+    ------
+    ValueError
+        If not exactly one of steps and seconds is given, or the data make no batch.
+    """
+    if (steps is None) == (seconds is None):
+        raise ValueError(f"steps is {steps} and seconds is {seconds}; expected one of the two")
+    left = {"steps": steps - record["steps"]} if seconds is None else {"seconds": seconds - record["seconds"]}
+    if min(left.values()) <= 0:
+        return True
+    # A budget of seconds ends through TimeBudget, so the row of batches only has to be long enough.
+    stop = steps if seconds is None else record["steps"] + 100_000_000
+    batches = Batches(dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed, start=record["steps"], stop=stop)
+    stopping = StopOnSignal()
+    budget = [] if seconds is None else [TimeBudget(left["seconds"])]
+    saving = Checkpoint(checkpoint, record)
+    model.fit(
+        batches,
+        shuffle=False,
+        verbose=0,
+        callbacks=[*budget, *callbacks, ProgressBar(**left), saving, stopping],
+    )
+    if stopping.stopped:
+        save(model, checkpoint, record)
+    return not stopping.stopped
+
+
+def save(model, path, record):
+    """Save a model as a ``.keras`` file with the record of its training inside, whole or not at all.
+
+    Parameters
+    ----------
+    model : keras.Model
+    path : path_like
+        Ending in ``.keras``.
+    record : dict
+        Anything that JSON can hold.
+
+    Raises
+    ------
+    ValueError
+        If the path does not end in ``.keras``.
+    FileNotFoundError
+        If its folder does not exist.
+    """
+    if Path(path).suffix != ".keras":
+        raise ValueError(f"the file is {path}; expected a name that ends in .keras")
+    with files.replacing(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(RECORD, json.dumps(record, indent=2))
+
+
+def load(path):
+    """Load a model that :func:`save` wrote, with its optimizer's state, and its record.
+
+    Returns
+    -------
+    keras.Model, dict
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is damaged, or was not written by this library.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    import imggen_lib.models.classifier
+    import imggen_lib.models.gan
+    import imggen_lib.models.vae  # noqa: F401
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = json.loads(archive.read(RECORD))
+        return keras.saving.load_model(path), record
+    except KeyError as error:
+        raise ValueError(f"{path} has no record of its training; expected a file written by imggen train") from error
+    except (ValueError, OSError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is damaged or no model of this library ({reason}); train it again") from error

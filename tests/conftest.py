@@ -1,0 +1,71 @@
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import pytest
+
+from imggen_lib import datasets
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    """The tests mean the defaults, whatever the shell that started them says."""
+    monkeypatch.delenv("IMGGEN_PROFILE", raising=False)
+    monkeypatch.delenv("IMGGEN_DATA_DIR", raising=False)
+
+
+@pytest.fixture(scope="session")
+def clothes():
+    return datasets.load("fashion_mnist")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return datasets.load("digits")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def tiny_gan():
+    """Build a compiled GAN of 8x8 pictures that trains in milliseconds; dropout and batch normalisation included."""
+
+    def build(**options):
+        import keras
+
+        from imggen_lib import models, networks
+
+        keras.utils.set_random_seed(0)
+        gan = models.GAN(
+            networks.image_generator((8, 8, 1), 3, filters=(4,)),
+            networks.image_discriminator((8, 8, 1), filters=(4,), dropout=0.3),
+            **options,
+        )
+        gan.compile(optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5), run_eagerly=True)
+        return gan
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_vae():
+    def build(**options):
+        import keras
+
+        from imggen_lib import models, networks
+
+        keras.utils.set_random_seed(0)
+        vae = models.VAE(
+            networks.image_encoder((8, 8, 1), 2, filters=(4,)),
+            networks.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, name="decoder"),
+            **options,
+        )
+        vae.compile(optimizer=keras.optimizers.Adam(1e-3), run_eagerly=True)
+        return vae
+
+    return build

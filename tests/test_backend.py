@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from imggen_lib.backend import input_gradient
+
+
+def gradient_of(function, values):
+    return ops.convert_to_numpy(input_gradient(function, ops.convert_to_tensor(values, "float32")))
+
+
+def test_the_gradient_of_a_quadratic_form():
+    """The gradient of x'Ax is (A + A')x."""
+    matrix = np.array([[1.0, 2.0], [0.0, 3.0]], "float32")
+    gradient = gradient_of(lambda x: ops.sum((x @ matrix) * x, axis=-1), [[1.0, -1.0], [2.0, 0.5]])
+    np.testing.assert_allclose(gradient, np.array([[1, -1], [2, 0.5]]) @ (matrix + matrix.T), rtol=1e-6)
+
+
+def test_each_row_of_a_batch_has_its_own_gradient():
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    batch = gradient_of(lambda x: ops.sum(ops.sin(x), axis=-1), x)
+    np.testing.assert_allclose(batch, np.cos(x), rtol=1e-5)
+    np.testing.assert_allclose(batch[2:3], gradient_of(lambda x: ops.sum(ops.sin(x), axis=-1), x[2:3]), rtol=1e-5)
+
+
+def test_the_gradient_can_be_differentiated_again():
+    """(x^3)'' = 6x."""
+    second = gradient_of(lambda x: input_gradient(lambda x: x**3, x), [1.0, -2.0])
+    np.testing.assert_allclose(second, [6, -12], rtol=1e-6)
+
+
+def test_a_gradient_penalty_trains_the_weights_it_is_taken_through():
+    """For the critic w.x, the penalty (|w| - 1)^2 has the gradient 2 (|w| - 1) w / |w|."""
+
+    def penalty(w):
+        slope = input_gradient(lambda x: x @ ops.reshape(w, (2, 1)), ops.ones((4, 2)))
+        return ops.mean((ops.norm(slope, axis=1) - 1) ** 2)
+
+    np.testing.assert_allclose(gradient_of(penalty, [3.0, 4.0]), 2 * (5 - 1) * np.array([3, 4]) / 5, rtol=1e-5)
+
+
+def test_a_constant_has_the_gradient_zero():
+    np.testing.assert_array_equal(gradient_of(lambda x: ops.ones((1,)), [1.0, 2.0]), [0, 0])
+
+
+def test_an_unknown_backend_is_named(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "abacus")
+    with pytest.raises(NotImplementedError, match="abacus"):
+        gradient_of(lambda x: x, [1.0])

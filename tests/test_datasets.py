@@ -1,0 +1,233 @@
+import gzip
+import hashlib
+import shutil
+
+import numpy as np
+import pytest
+
+from imggen_lib import datasets, files
+from imggen_lib.data import make_fashion_mnist
+
+SIZES = {
+    "digits": ((1437, 8, 8, 1), (360, 8, 8, 1), 10),
+    "faces": ((160, 25, 25, 1), (40, 25, 25, 1), 2),
+    "fashion_mnist": ((10000, 28, 28, 1), (2000, 28, 28, 1), 10),
+}
+
+
+def idx(array):
+    """An array of bytes in the format of MNIST."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return gzip.compress(header + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def four_files(tmp_path, monkeypatch):
+    """A folder with a Fashion-MNIST of five training and three test images, and the checksums that say so."""
+    folder = tmp_path / "fashion"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    arrays = {
+        "train-images-idx3-ubyte.gz": rng.integers(0, 256, (5, 28, 28)),
+        "train-labels-idx1-ubyte.gz": np.array([9, 0, 3, 3, 7]),
+        "t10k-images-idx3-ubyte.gz": rng.integers(0, 256, (3, 28, 28)),
+        "t10k-labels-idx1-ubyte.gz": np.array([1, 2, 3]),
+    }
+    checksums = {}
+    for name, array in arrays.items():
+        (folder / name).write_bytes(idx(array))
+        content = gzip.decompress((folder / name).read_bytes())
+        checksums[name] = (files.sha256(folder / name), hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(datasets, "FASHION_MNIST_FILES", checksums)
+    return folder, arrays
+
+
+@pytest.fixture
+def bare_machine(tmp_path, monkeypatch):
+    """No copy of Fashion-MNIST anywhere, and no network."""
+
+    def no_network(*args, **kwargs):
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setattr(datasets, "KERAS_FOLDER", tmp_path / "keras")
+    monkeypatch.setattr(datasets.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(datasets.pooch, "retrieve", no_network)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_dataset_has_its_shape_range_types_and_balance(name):
+    data = datasets.load(name)
+    train, test, classes = SIZES[name]
+    assert (data.name, data.x_train.shape, data.x_test.shape) == (name, train, test)
+    assert data.image_shape == train[1:] and len(data.class_names) == classes
+    for images, labels in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
+        assert images.dtype == np.float32 and labels.dtype == np.int64 and labels.shape == images.shape[:1]
+        assert images.min() == pytest.approx(0, abs=0.05) and images.max() == pytest.approx(1, abs=0.05)
+        assert images.min() >= 0 and images.max() <= 1
+        counts = np.bincount(labels, minlength=classes)
+        assert counts.min() > 0.9 * counts.mean()
+
+
+def test_the_embedded_clothes_are_balanced_exactly(clothes):
+    assert (np.bincount(clothes.y_train) == 1000).all() and (np.bincount(clothes.y_test) == 200).all()
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_no_test_image_is_a_training_image(name):
+    data = datasets.load(name)
+    train, test = ({image.tobytes() for image in images} for images in (data.x_train, data.x_test))
+    # Zalando's own split holds a few photographs twice.
+    assert len(train & test) <= (5 if name == "fashion_mnist" else 0)
+
+
+def test_the_subset_is_the_first_images_of_each_class():
+    images, labels = np.arange(8), np.array([1, 0, 1, 1, 0, 0, 2, 2])
+    kept, kept_labels = make_fashion_mnist.first_of_each_class(images, labels, 2)
+    assert kept.tolist() == [0, 1, 2, 4, 6, 7]
+    np.testing.assert_array_equal(kept_labels, labels[kept])
+
+
+def test_the_embedded_clothes_are_the_first_of_each_class_of_the_full_set(clothes):
+    """Compared where a copy of the full set lies on this machine; nothing is downloaded for it."""
+    copies = [
+        folder
+        for folder in (datasets.DEBIAN_FOLDER, datasets.KERAS_FOLDER)
+        if all((folder / name).is_file() for name in datasets.FASHION_MNIST_FILES)
+    ]
+    for folder in copies[:1]:
+        full = datasets.load("fashion_mnist_full", data_dir=folder)
+        assert full.x_train.shape == (60000, 28, 28, 1) and full.x_test.shape == (10000, 28, 28, 1)
+        for part, count in (("train", 1000), ("test", 200)):
+            images, labels = make_fashion_mnist.first_of_each_class(
+                getattr(full, f"x_{part}"), getattr(full, f"y_{part}"), count
+            )
+            np.testing.assert_array_equal(getattr(clothes, f"x_{part}"), images)
+            np.testing.assert_array_equal(getattr(clothes, f"y_{part}"), labels)
+
+
+def test_class_names_say_what_the_pictures_show(digits, clothes):
+    """A trouser is two dark legs with light between them; a handwritten 1 is narrower than a 0."""
+    trousers = clothes.x_train[clothes.y_train == clothes.label("trouser")].mean(axis=0)[..., 0]
+    assert trousers[20:, 14].mean() < 0.5 * trousers[20:, 10].mean()
+    zero, one = (digits.x_train[digits.y_train == digits.label(name)].mean(axis=0)[..., 0] for name in "01")
+    assert zero[3:5, 3:5].mean() < 0.3 < 0.7 < one[3:5, 3:5].mean()
+    faces = datasets.load("faces")
+    assert faces.x_train[faces.y_train == 0].std(axis=0).mean() < faces.x_train[faces.y_train == 1].std(axis=0).mean()
+
+
+def test_an_unknown_class_is_answered_with_the_classes(digits):
+    with pytest.raises(ValueError, match="class is 'ten'; expected one of 0, 1, 2"):
+        digits.label("ten")
+
+
+def test_a_split_is_the_same_every_time():
+    np.testing.assert_array_equal(datasets.load("faces").x_test, datasets.load("faces").x_test)
+
+
+def test_an_unknown_dataset_is_answered_with_the_names():
+    with pytest.raises(ValueError, match="dataset is 'mnist'; expected one of digits, faces, fashion_mnist"):
+        datasets.load("mnist")
+
+
+@pytest.mark.parametrize("name", datasets.PHOTOGRAPHS)
+def test_photographs_are_pictures(name):
+    picture = datasets.photograph(name)
+    assert picture.dtype == np.float32 and picture.ndim in (2, 3) and min(picture.shape[:2]) > 100
+    assert picture.min() >= 0 and 0.5 < picture.max() <= 1
+
+
+def test_an_unknown_photograph_is_answered_with_the_names():
+    with pytest.raises(ValueError, match="photograph is 'lena'; expected one of astronaut"):
+        datasets.photograph("lena")
+
+
+def test_the_full_set_is_read_from_a_named_folder(four_files):
+    folder, arrays = four_files
+    data = datasets.load("fashion_mnist_full", data_dir=folder)
+    np.testing.assert_array_equal(np.round(data.x_train[..., 0] * 255), arrays["train-images-idx3-ubyte.gz"])
+    assert data.y_train.tolist() == [9, 0, 3, 3, 7] and data.y_test.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("place", ["IMGGEN_DATA_DIR", "debian", "keras", "cache/imggen_lib"])
+def test_the_full_set_is_found_in_each_of_its_places(four_files, bare_machine, monkeypatch, place):
+    if place.isupper():
+        monkeypatch.setenv(place, str(four_files[0]))
+    else:
+        shutil.copytree(four_files[0], bare_machine / place)
+    assert datasets.load("fashion_mnist_full").x_train.shape == (5, 28, 28, 1)
+
+
+def test_a_named_folder_that_lacks_a_file_is_an_error_even_if_another_place_has_it(four_files, bare_machine):
+    shutil.copytree(four_files[0], bare_machine / "debian")
+    (four_files[0] / "t10k-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"fashion lacks t10k-labels-idx1-ubyte\.gz; expected the four files"):
+        datasets.load("fashion_mnist_full", data_dir=four_files[0])
+
+
+def test_without_a_network_one_error_names_every_way(bare_machine):
+    with pytest.raises(FileNotFoundError) as caught:
+        datasets.load("fashion_mnist_full")
+    for way in ("embedded dataset fashion_mnist", "dataset-fashion-mnist", "IMGGEN_DATA_DIR", "ConnectionError"):
+        assert way in str(caught.value)
+
+
+def test_what_is_missing_is_downloaded_against_its_published_checksum(four_files, bare_machine, monkeypatch):
+    folder, _ = four_files
+    asked = {}
+
+    def download(url, known_hash, *, fname, path, progressbar):
+        asked[url] = known_hash
+        path.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / fname, path / fname)
+
+    monkeypatch.setattr(datasets.pooch, "retrieve", download)
+    assert datasets.load("fashion_mnist_full").x_test.shape == (3, 28, 28, 1)
+    expected = {
+        datasets.FASHION_MNIST_URL + name: f"sha256:{published}"
+        for name, (published, _) in datasets.FASHION_MNIST_FILES.items()
+    }
+    assert asked == expected
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "other"])
+def test_a_damaged_file_of_the_full_set_is_named(four_files, damage):
+    path = four_files[0] / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    other = idx(np.zeros((5, 28, 28)))
+    path.write_bytes({"flipped": content, "truncated": content[:100], "empty": b"", "other": other}[damage])
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is damaged .*fetch it again"):
+        datasets.load("fashion_mnist_full", data_dir=four_files[0])
+
+
+def test_a_damaged_embedded_file_is_named(tmp_path, monkeypatch):
+    for name in ("fashion_mnist.npz", "fashion_mnist.json"):
+        shutil.copy(datasets.resource(name), tmp_path / name)
+    with open(tmp_path / "fashion_mnist.npz", "r+b") as file:
+        file.seek(100_000)
+        byte = file.read(1)
+        file.seek(100_000)
+        file.write(bytes([byte[0] ^ 0xFF]))
+    monkeypatch.setattr(datasets, "resource", tmp_path.joinpath)
+    with pytest.raises(ValueError, match=r"fashion_mnist\.npz is damaged.*Install the package again"):
+        datasets.load("fashion_mnist")
+    (tmp_path / "fashion_mnist.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"fashion_mnist\.npz is missing"):
+        datasets.load("fashion_mnist")
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 5)])
+def test_read_idx_gives_back_what_was_written(tmp_path, shape):
+    array = np.arange(np.prod(shape)).reshape(shape)
+    (tmp_path / "a.gz").write_bytes(idx(array))
+    np.testing.assert_array_equal(datasets.read_idx(tmp_path / "a.gz"), array)
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\x08", b"\0\0\x0d\1\0\0\0\1\7", b"\0\0\x08\1\0\0\0\5\7", b"hello, world"])
+def test_read_idx_names_a_file_that_is_none(tmp_path, content):
+    for written in (content, gzip.compress(content)):
+        (tmp_path / "a.gz").write_bytes(written)
+        with pytest.raises(ValueError, match=r"a\.gz is damaged"):
+            datasets.read_idx(tmp_path / "a.gz")

@@ -1,0 +1,133 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from imggen_lib import files
+
+
+def test_replacing_moves_the_finished_file_into_place(tmp_path):
+    (tmp_path / "note.txt").write_text("old")
+    with files.replacing(tmp_path / "note.txt") as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".txt"
+        assert (tmp_path / "note.txt").read_text() == "old"
+    assert (tmp_path / "note.txt").read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_replacing_keeps_the_old_file_when_the_block_fails(tmp_path, error):
+    (tmp_path / "note.txt").write_text("old")
+    with pytest.raises(error), files.replacing(tmp_path / "note.txt") as temporary:
+        temporary.write_text("half")
+        raise error
+    assert (tmp_path / "note.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_replacing_names_a_missing_folder(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError, match=r"folder .*nowhere does not exist"),
+        files.replacing(tmp_path / "nowhere" / "note.txt"),
+    ):
+        pass
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.ones(3))
+    before = (tmp_path / "a.npz").read_bytes()
+    program = """
+import resource, sys
+import numpy as np
+from imggen_lib import files
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+try:
+    with files.replacing(sys.argv[1]) as temporary:
+        np.savez(temporary, images=np.zeros(10_000))
+except OSError as error:
+    sys.exit(f"refused: {error.strerror}")
+"""
+    run = subprocess.run([sys.executable, "-c", program, tmp_path / "a.npz"], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (1, "refused: File too large\n")
+    assert (tmp_path / "a.npz").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_sha256_of_abc_is_the_published_one(tmp_path):
+    # FIPS 180-2, appendix B.1.
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_verify_tells_a_missing_file_from_a_damaged_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"abc is missing: make it"):
+        files.verify(tmp_path / "abc", "0" * 64, advice="make it")
+    (tmp_path / "abc").write_bytes(b"abc")
+    with pytest.raises(ValueError, match=r"abc is damaged: its SHA-256 begins with ba7816bf8f01.*make it"):
+        files.verify(tmp_path / "abc", "0" * 64, advice="make it")
+
+
+def test_read_npz_gives_back_what_was_saved(tmp_path):
+    np.savez_compressed(tmp_path / "a.npz", images=np.eye(3), labels=np.arange(3))
+    arrays = files.read_npz(tmp_path / "a.npz")
+    assert set(arrays) == {"images", "labels"}
+    np.testing.assert_array_equal(arrays["images"], np.eye(3))
+    assert set(files.read_npz(tmp_path / "a.npz", ["labels"])) == {"labels"}
+
+
+def test_read_npz_runs_no_code_from_a_pickle(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("the pickle was executed",))
+
+    np.savez(tmp_path / "a.npz", images=np.array([Trap()], dtype=object))
+    with pytest.raises(ValueError, match=r"a\.npz is not a usable \.npz file"):
+        files.read_npz(tmp_path / "a.npz")
+
+
+def test_read_npz_names_a_missing_file_and_a_missing_array(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*a\.npz"):
+        files.read_npz(tmp_path / "a.npz")
+    np.savez(tmp_path / "a.npz", pictures=np.eye(3))
+    with pytest.raises(ValueError, match=r"it holds \['pictures'\], not \['images'\]"):
+        files.read_npz(tmp_path / "a.npz", ["images"])
+
+
+def test_read_npz_refuses_text_nothing_and_a_single_array(tmp_path):
+    path = tmp_path / "a.npz"
+    for content in (b"", b"hello", b"PK"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="not a usable"):
+            files.read_npz(path)
+    with open(path, "wb") as file:
+        np.save(file, np.eye(3))
+    with pytest.raises(ValueError, match="not a usable"):
+        files.read_npz(path)
+
+
+def test_read_npz_names_the_file_whichever_byte_is_damaged(tmp_path, rng):
+    """Some bytes of a zip file mean nothing; a change to any other is a ValueError, and never a wrong array."""
+    path = tmp_path / "a.npz"
+    images = rng.random((4, 5))
+    np.savez_compressed(path, images=images)
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            np.testing.assert_array_equal(files.read_npz(path, ["images"])["images"], images)
+        except ValueError as error:
+            assert str(path) in str(error), position
+
+
+def test_read_npz_refuses_a_truncated_file(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, images=np.eye(5))
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 11):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="not a usable"):
+            files.read_npz(path)

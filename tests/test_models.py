@@ -1,0 +1,570 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from keras import ops
+
+from imggen_lib import catalog, models, networks, training
+from imggen_lib.models import gan as gan_room
+from imggen_lib.models import vae as vae_room
+
+
+def pictures(n=16, seed=0, shape=(8, 8, 1)):
+    return np.random.default_rng(seed).uniform(size=(n, *shape)).astype("float32")
+
+
+def snapshot(network):
+    return [np.array(weight) for weight in network.get_weights()]
+
+
+def moved(network, before):
+    return any((now != then).any() for now, then in zip(snapshot(network), before, strict=True))
+
+
+# -- the interface ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generators(tiny_gan, tiny_vae):
+    return {
+        "GAN": tiny_gan(),
+        "VAE": tiny_vae(),
+        "GaussianImageModel": models.GaussianImageModel().fit(pictures()),
+    }
+
+
+@pytest.mark.parametrize("name", ["GAN", "VAE", "GaussianImageModel"])
+def test_samples_are_pictures_fixed_by_their_seed(generators, name):
+    model = generators[name]
+    images = model.sample(5, seed=3)
+    assert images.shape == (5, 8, 8, 1) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 1
+    np.testing.assert_array_equal(images, model.sample(5, seed=3))
+    assert np.abs(images - model.sample(5, seed=4)).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["GAN", "VAE", "GaussianImageModel"])
+def test_fewer_samples_are_the_first_of_more(generators, name):
+    np.testing.assert_allclose(generators[name].sample(3, seed=3), generators[name].sample(7, seed=3)[:3], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["GAN", "VAE", "GaussianImageModel"])
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"n": 0, "seed": 0}, ValueError, "n is 0"),
+        ({"n": 2.0, "seed": 0}, TypeError, "n is 2.0"),
+        ({"n": 2, "seed": -1}, ValueError, "seed is -1"),
+        ({"n": 2, "seed": None}, TypeError, "seed is None"),
+        ({"n": 2, "seed": 0, "labels": [0, 1]}, ValueError, "without labels"),
+    ],
+)
+def test_bad_arguments_of_sample_are_named(generators, name, arguments, error, message):
+    with pytest.raises(error, match=message):
+        generators[name].sample(**arguments)
+
+
+def test_a_model_that_does_not_say_how_it_draws_is_named():
+    class Mute(models.GenerativeModel):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Mute does not say how it draws"):
+        Mute().sample(1, seed=0)
+
+
+@pytest.mark.parametrize("name", ["GAN", "VAE"])
+def test_a_saved_model_draws_the_same_pictures(generators, name, tmp_path):
+    generators[name].save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert type(loaded) is type(generators[name])
+    np.testing.assert_array_equal(loaded.sample(4, seed=0), generators[name].sample(4, seed=0))
+
+
+# -- GAN -------------------------------------------------------------------------------------------------------------
+
+
+def test_one_loss_gives_each_network_the_gradient_of_its_own_loss_alone():
+    """The heart of the GAN: held against two tapes, one a network, on the same latent vectors."""
+    keras.utils.set_random_seed(0)
+    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
+    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,))
+    gan = models.GAN(generator, discriminator)
+    real = ops.convert_to_tensor(pictures())
+    state = np.array(gan.noise.state)
+    # The latent vectors that compute_loss is going to draw.
+    latent = keras.random.normal((len(real), 3), seed=gan.noise)
+    gan.noise.state.assign(state)
+
+    with tf.GradientTape(persistent=True) as tape:
+        loss = gan.compute_loss(x=real, y_pred=gan(real, training=True), training=True)
+    ours = [tape.gradient(loss, network.trainable_variables) for network in (generator, discriminator)]
+
+    with tf.GradientTape(persistent=True) as tape:
+        fake = generator(latent, training=True)
+        for_generator = gan_room.generator_loss(discriminator(fake, training=True))
+        for_discriminator = gan_room.discriminator_loss(
+            discriminator(real, training=True), discriminator(tf.stop_gradient(fake), training=True)
+        )
+    theirs = [
+        tape.gradient(for_generator, generator.trainable_variables),
+        tape.gradient(for_discriminator, discriminator.trainable_variables),
+    ]
+    assert float(loss) == pytest.approx(float(for_generator + for_discriminator), rel=1e-6)
+    for network_ours, network_theirs in zip(ours, theirs, strict=True):
+        assert max(float(ops.max(ops.abs(gradient))) for gradient in network_theirs) > 1e-3
+        for a, b in zip(network_ours, network_theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
+def test_the_losses_are_binary_cross_entropy(rng):
+    real, fake = (ops.convert_to_tensor(rng.normal(0, 3, (20, 1)), "float32") for _ in range(2))
+    entropy = keras.losses.BinaryCrossentropy(from_logits=True)
+    expected = entropy(np.ones((20, 1)), real) + entropy(np.zeros((20, 1)), fake)
+    assert float(gan_room.discriminator_loss(real, fake)) == pytest.approx(float(expected), rel=1e-5)
+    assert float(gan_room.generator_loss(fake)) == pytest.approx(float(entropy(np.ones((20, 1)), fake)), rel=1e-5)
+
+
+def test_the_losses_stay_finite_where_the_discriminator_is_certain():
+    """-log D = softplus(-logit) grows like the logit itself, where log(sigmoid) would be log(0)."""
+    assert float(gan_room.generator_loss(ops.full((1, 1), -1000.0))) == pytest.approx(1000)
+    assert float(gan_room.discriminator_loss(ops.full((1, 1), 1000.0), ops.full((1, 1), -1000.0))) == pytest.approx(0)
+
+
+def test_a_frozen_call_passes_the_gradient_to_its_input_and_not_to_its_weights():
+    network = networks.image_discriminator((8, 8, 1), filters=(4,))
+    inputs = ops.convert_to_tensor(pictures(3))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(inputs)
+        frozen, plain = gan_room.frozen_call(network, inputs, training=True), network(inputs, training=True)
+    np.testing.assert_allclose(frozen, plain, rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(frozen, inputs), tape.gradient(plain, inputs), rtol=1e-5, atol=1e-8)
+    assert all(gradient is None for gradient in tape.gradient(frozen, network.trainable_variables))
+
+
+def test_a_frozen_call_leaves_batch_statistics_alone():
+    network = keras.Sequential([keras.Input((2,)), keras.layers.BatchNormalization()])
+    before = snapshot(network)
+    gan_room.frozen_call(network, ops.ones((4, 2)) * 5, training=True)
+    assert not moved(network, before)
+
+
+def test_training_moves_both_networks_and_the_average(tiny_gan):
+    gan = tiny_gan()
+    parts = [gan.generator, gan.discriminator, gan.average.network]
+    before = [snapshot(part) for part in parts]
+    history = gan.fit(pictures(32), batch_size=8, epochs=2, verbose=0).history
+    assert all(moved(part, then) for part, then in zip(parts, before, strict=True))
+    assert set(history) == {"loss", "generator_loss", "discriminator_loss"}
+    total = np.add(history["generator_loss"], history["discriminator_loss"])
+    np.testing.assert_allclose(history["loss"], total, rtol=1e-5)
+
+
+def test_evaluation_moves_nothing(tiny_gan):
+    gan = tiny_gan()
+    before = snapshot(gan)
+    assert np.isfinite(gan.evaluate(pictures(), verbose=0)).all()
+    assert not moved(gan, before)
+
+
+def test_a_gan_learns_pictures_that_are_all_the_same_grey(tiny_gan):
+    gan = tiny_gan(averaging=0.9)
+    gan.compile(optimizer=keras.optimizers.Adam(5e-3, beta_1=0.5))
+    grey = np.full((1024, 8, 8, 1), 0.2, "float32")
+    before = np.abs(gan.sample(64, seed=0) - 0.2).mean()
+    gan.fit(grey, batch_size=32, epochs=8, verbose=0)
+    assert before > 0.2 and np.abs(gan.sample(64, seed=0) - 0.2).mean() < 0.1
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.05, 0.5, 0.999])
+def test_the_moving_average_follows_its_formula(momentum):
+    network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    average = models.MovingAverage(network, momentum)
+    expected = 0.0
+    for step in range(8):
+        network.set_weights([np.array([[step + 1.0]])])
+        average.follow(network)
+        m = min(momentum, (1 + step) / (10 + step))
+        expected = m * expected + (1 - m) * (step + 1)
+    assert float(average.network.get_weights()[0][0, 0]) == pytest.approx(expected, rel=1e-5)
+    assert float(average(np.ones((1, 1)))[0, 0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_moving_average_of_a_network_at_rest_is_that_network(tiny_gan):
+    gan = tiny_gan()
+    before = snapshot(gan.generator)
+    gan.average.follow(gan.generator)
+    for mean, weight in zip(gan.average.network.get_weights(), before, strict=True):
+        np.testing.assert_allclose(mean, weight, rtol=1e-6, atol=1e-8)
+    assert gan.average.trainable_variables == []
+
+
+def test_a_gan_refuses_networks_that_do_not_fit():
+    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
+    with pytest.raises(ValueError, match=r"pictures of shape \(8, 8, 1\) and the discriminator takes \(8, 8, 3\)"):
+        models.GAN(generator, networks.image_discriminator((8, 8, 3), filters=(4,)))
+    with pytest.raises(ValueError, match="expected one logit"):
+        models.GAN(generator, networks.image_features((8, 8, 1), 5))
+
+
+def test_generate_refuses_vectors_of_another_length(generators):
+    with pytest.raises(ValueError, match=r"latent has the shape \(2, 4\); expected \(n, 3\)"):
+        generators["GAN"].generate(np.zeros((2, 4)))
+
+
+# -- VAE -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("mean", "log_variance"), [(0.0, 0.0), (1.5, 0.0), (0.0, -2.0), (-0.7, 1.0)])
+def test_the_kl_term_equals_the_integral_that_it_stands_for(mean, log_variance):
+    q, p = scipy.stats.norm(mean, np.exp(log_variance / 2)), scipy.stats.norm()
+    z = np.linspace(-30, 30, 200_001)
+    expected = np.trapezoid(q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), z)
+    ours = vae_room.kl_to_standard_normal(ops.full((1, 1), mean), ops.full((1, 1), log_variance))
+    assert float(ours[0]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_kl_term_adds_up_over_the_latent_numbers_and_not_over_the_batch(rng):
+    mean, log_variance = (rng.normal(size=(3, 4)).astype("float32") for _ in range(2))
+    parts = [vae_room.kl_to_standard_normal(mean[:, [i]], log_variance[:, [i]]) for i in range(4)]
+    np.testing.assert_allclose(vae_room.kl_to_standard_normal(mean, log_variance), np.sum(parts, axis=0), rtol=1e-5)
+
+
+def test_the_gaussian_log_density_agrees_with_scipy(rng):
+    images, mean = rng.normal(size=(2, 3, 4, 5, 2))
+    ours = vae_room.gaussian_log_density(images.astype("float32"), mean.astype("float32"), np.float32(-0.7))
+    expected = scipy.stats.norm(mean, np.exp(-0.7)).logpdf(images).sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+def constant_vae(value=0.5, **options):
+    """A VAE whose decoder draws one grey whatever the code, so that log p(x) is known exactly."""
+    decoder = keras.Sequential(
+        [
+            keras.Input((2,)),
+            keras.layers.Dense(64, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(value)),
+            keras.layers.Reshape((8, 8, 1)),
+        ]
+    )
+    decoder.trainable = False
+    return models.VAE(networks.image_encoder((8, 8, 1), 2, filters=(4,)), decoder, **options)
+
+
+def test_the_bound_is_the_likelihood_minus_the_kl_term_where_the_decoder_ignores_the_code():
+    vae, images = constant_vae(), pictures(6)
+    log_std = float(ops.convert_to_numpy(vae.log_std))
+    log_likelihood = scipy.stats.norm(0.5, np.exp(log_std)).logpdf(images).sum(axis=(1, 2, 3))
+    mean, std = vae.encode(images)
+    kl = 0.5 * (mean**2 + std**2 - 2 * np.log(std) - 1).sum(axis=1)
+    bound = vae.log_prob_lower_bound(images, seed=0)
+    np.testing.assert_allclose(bound, log_likelihood - kl, rtol=1e-5)
+    assert (bound <= log_likelihood).all() and bound.shape == (6,)
+
+
+def linear_vae():
+    """x = 0.5 + 0.1 z on one pixel, with noise of standard deviation 0.2: then p(x) and p(z|x) are Gaussian, and known."""
+    image = keras.Input((1, 1, 1))
+    x = keras.layers.Flatten()(image)
+    zeros = keras.layers.Dense(1, kernel_initializer="zeros")(x)
+    encoder = keras.Model(image, [keras.layers.Dense(1)(x), zeros])
+    decoder = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1), keras.layers.Reshape((1, 1, 1))])
+    decoder.set_weights([np.array([[0.1]]), np.array([0.5])])
+    vae = models.VAE(encoder, decoder)
+    vae.log_std.assign(np.log(0.2))
+    # The posterior has precision 1 + 0.1^2 / 0.2^2 = 1.25 and mean 0.1 (x - 0.5) / 0.2^2 / 1.25 = 2 (x - 0.5).
+    posterior = [np.zeros((1, 1)), np.array([-np.log(1.25)]), np.array([[2.0]]), np.array([-1.0])]
+    shapes = [weight.shape for weight in encoder.get_weights()]
+    assert shapes == [array.shape for array in posterior]
+    by_output = {encoder.outputs[0].name: posterior[2:], encoder.outputs[1].name: posterior[:2]}
+    for layer in encoder.layers:
+        if isinstance(layer, keras.layers.Dense):
+            layer.set_weights(by_output[layer.output.name])
+    return vae, scipy.stats.norm(0.5, np.sqrt(0.1**2 + 0.2**2))
+
+
+def test_the_bound_is_tight_for_the_true_posterior_and_below_the_truth_for_another():
+    """In a linear model the bound averaged over codes is log p(x) if q is the posterior, and less by its KL if not."""
+    vae, truth = linear_vae()
+    images = np.repeat(np.float32([0.3, 0.5, 0.9]), 4000).reshape(-1, 1, 1, 1)
+    expected = truth.logpdf([0.3, 0.5, 0.9])
+    bound = vae.log_prob_lower_bound(images, seed=0).reshape(3, -1)
+    np.testing.assert_allclose(bound.mean(axis=1), expected, atol=0.02)
+
+    wrong_mean = [layer for layer in vae.encoder.layers if isinstance(layer, keras.layers.Dense)]
+    for layer in wrong_mean:
+        kernel, bias = layer.get_weights()
+        if kernel.any():
+            layer.set_weights([kernel, bias + 1])
+    # Both Gaussians have variance 0.8, and their means are 1 apart: KL = 1 / (2 * 0.8).
+    bound = vae.log_prob_lower_bound(images, seed=0).reshape(3, -1)
+    np.testing.assert_allclose(bound.mean(axis=1), expected - 0.625, atol=0.04)
+
+
+def test_the_loss_is_the_negative_bound(tiny_vae):
+    vae, images = tiny_vae(), pictures(64)
+    repeated = np.repeat(images[:1], 4000, axis=0)
+    loss = vae.evaluate(repeated, batch_size=1000, verbose=0, return_dict=True)
+    assert loss["loss"] == pytest.approx(loss["distortion"] + loss["rate"], rel=1e-5)
+    assert -loss["loss"] == pytest.approx(vae.log_prob_lower_bound(repeated, seed=0).mean(), rel=0.01)
+
+
+def test_beta_weighs_the_kl_term():
+    images = pictures(8)
+    losses = {}
+    for beta in (0.0, 1.0, 4.0):
+        keras.utils.set_random_seed(0)
+        vae = constant_vae(beta=beta)
+        vae.compile(run_eagerly=True)
+        losses[beta] = vae.evaluate(images, verbose=0, return_dict=True)
+    rate = losses[1.0]["rate"]
+    assert rate > 0
+    for beta, logs in losses.items():
+        assert logs["loss"] == pytest.approx(losses[0.0]["distortion"] + beta * rate, rel=1e-4)
+
+
+def test_the_noise_level_is_learned():
+    """Its best value is the root mean square of what the decoder gets wrong: 0.1 here."""
+    vae = constant_vae(beta=0.0)
+    assert any(variable is vae.log_std for variable in vae.trainable_variables)
+    vae.compile(optimizer=keras.optimizers.Adam(0.05))
+    noisy = np.clip(np.random.default_rng(0).normal(0.5, 0.1, (512, 8, 8, 1)), 0, 1).astype("float32")
+    vae.fit(noisy, batch_size=64, epochs=12, verbose=0)
+    assert np.exp(float(ops.convert_to_numpy(vae.log_std))) == pytest.approx(0.1, rel=0.05)
+
+
+def test_training_moves_encoder_decoder_and_noise_level(tiny_vae):
+    vae = tiny_vae()
+    before = snapshot(vae.encoder), snapshot(vae.decoder), float(ops.convert_to_numpy(vae.log_std))
+    history = vae.fit(pictures(32), batch_size=8, verbose=0).history
+    assert moved(vae.encoder, before[0]) and moved(vae.decoder, before[1])
+    assert float(ops.convert_to_numpy(vae.log_std)) != before[2]
+    assert set(history) == {"loss", "distortion", "rate"}
+
+
+def test_reconstruction_is_the_decoded_mean_of_the_code(generators):
+    vae, images = generators["VAE"], pictures(3)
+    mean, std = vae.encode(images)
+    assert mean.shape == std.shape == (3, 2) and (std > 0).all()
+    np.testing.assert_array_equal(vae.reconstruct(images), vae.decode(mean))
+
+
+def test_a_loaded_vae_has_the_same_bound(tiny_vae, tmp_path):
+    vae = tiny_vae(beta=2.0)
+    vae.log_std.assign(-2.0)
+    vae.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    assert loaded.beta == 2.0
+    images = pictures(4)
+    np.testing.assert_array_equal(loaded.log_prob_lower_bound(images, seed=0), vae.log_prob_lower_bound(images, seed=0))
+
+
+def test_a_vae_refuses_what_does_not_fit(generators):
+    encoder = networks.image_encoder((8, 8, 1), 2, filters=(4,))
+    with pytest.raises(ValueError, match="build both for the same latent_dim"):
+        models.VAE(encoder, networks.image_generator((8, 8, 1), 3, filters=(4,)))
+    with pytest.raises(ValueError, match="build both for the same image_shape"):
+        models.VAE(encoder, networks.image_generator((8, 8, 3), 2, filters=(4,)))
+    with pytest.raises(ValueError, match="beta is -1"):
+        models.VAE(encoder, networks.image_generator((8, 8, 1), 2, filters=(4,)), beta=-1)
+    with pytest.raises(ValueError, match=r"codes has the shape \(1, 3\); expected \(n, 2\)"):
+        generators["VAE"].decode(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r"images has the shape \(1, 9, 8, 1\)"):
+        generators["VAE"].encode(np.zeros((1, 9, 8, 1)))
+    with pytest.raises(TypeError, match="uint8"):
+        generators["VAE"].encode(np.zeros((1, 8, 8, 1), "uint8"))
+
+
+# -- Gaussian --------------------------------------------------------------------------------------------------------
+
+
+def test_the_gaussians_log_density_agrees_with_scipy():
+    images = pictures(40, shape=(2, 3, 1))
+    rows = images.reshape(40, -1).astype(float)
+    model = models.GaussianImageModel(ridge=0.01).fit(images)
+    covariance = np.cov(rows, rowvar=False, bias=True) + 0.01 * np.eye(6)
+    expected = scipy.stats.multivariate_normal(rows.mean(axis=0), covariance).logpdf(rows)
+    np.testing.assert_allclose(model.log_prob(images), expected, rtol=1e-5)
+
+
+def test_the_gaussians_samples_have_the_mean_and_covariance_of_the_data():
+    rng = np.random.default_rng(0)
+    rows = 0.5 + 0.05 * rng.normal(size=(500, 4)) @ np.array([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, -1], [0, 0, 0, 1]])
+    samples = models.GaussianImageModel(ridge=0).fit(rows.reshape(-1, 2, 2, 1)).sample(50_000, seed=0).reshape(-1, 4)
+    np.testing.assert_allclose(samples.mean(axis=0), rows.mean(axis=0), atol=2e-3)
+    np.testing.assert_allclose(np.cov(samples.T), np.cov(rows.T, bias=True), atol=2e-4)
+
+
+def test_the_gaussian_fitted_by_maximum_likelihood_beats_any_other():
+    images = pictures(50, shape=(2, 2, 1))
+    fitted = models.GaussianImageModel(ridge=0).fit(images)
+    best = fitted.log_prob(images).mean()
+    for ridge in (1e-3, 1e-2):
+        assert models.GaussianImageModel(ridge=ridge).fit(images).log_prob(images).mean() < best
+
+
+def test_the_gaussian_names_what_is_wrong():
+    with pytest.raises(ValueError, match="call fit"):
+        models.GaussianImageModel().sample(1, seed=0)
+    with pytest.raises(ValueError, match="call fit"):
+        models.GaussianImageModel().log_prob(pictures(2))
+    with pytest.raises(ValueError, match="at least two pictures"):
+        models.GaussianImageModel().fit(pictures(1))
+    with pytest.raises(ValueError, match="ridge is -1"):
+        models.GaussianImageModel(ridge=-1)
+    with pytest.raises(ValueError, match=r"expected \(n, \(8, 8, 1\)\)"):
+        models.GaussianImageModel().fit(pictures(2)).log_prob(pictures(2, shape=(4, 4, 1)))
+
+
+# -- classifier ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    keras.utils.set_random_seed(0)
+    model = models.Classifier(networks.image_features((8, 8, 1), 16, filters=(8, 8)), 10)
+    model.compile(optimizer=keras.optimizers.Adam(5e-3))
+    return model
+
+
+def test_a_classifier_learns_the_digits(classifier, digits):
+    classifier.fit(digits.x_train, digits.y_train, batch_size=32, epochs=3, verbose=0)
+    right = classifier.classify(digits.x_test).argmax(axis=1) == digits.y_test
+    assert right.mean() > 0.8
+    assert classifier.evaluate(digits.x_test, digits.y_test, verbose=0)[1] == pytest.approx(right.mean(), abs=1e-6)
+
+
+def test_class_probabilities_are_the_softmax_of_the_logits(classifier, digits):
+    images = digits.x_test[:20]
+    expected = ops.softmax(classifier.predict(images, verbose=0))
+    np.testing.assert_allclose(classifier.classify(images), expected, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(classifier.classify(images).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_saved_classifier_gives_the_same_features(classifier, digits, tmp_path):
+    classifier.save(tmp_path / "classifier.keras")
+    loaded = keras.saving.load_model(tmp_path / "classifier.keras")
+    np.testing.assert_array_equal(loaded.features(digits.x_test[:5]), classifier.features(digits.x_test[:5]))
+
+
+def test_features_do_not_depend_on_what_else_is_in_the_batch(classifier, digits):
+    alone = np.concatenate([classifier.features(digits.x_test[i : i + 1]) for i in range(3)])
+    np.testing.assert_allclose(classifier.features(digits.x_test[:50])[:3], alone, atol=1e-5)
+
+
+def test_a_classifier_names_what_is_wrong(classifier):
+    with pytest.raises(ValueError, match=r"pictures of shape \(8, 8, 1\); got \(9, 9, 1\)"):
+        classifier.features(np.zeros((1, 9, 9, 1)))
+    with pytest.raises(TypeError, match="uint8"):
+        classifier.features(np.zeros((1, 8, 8, 1), "uint8"))
+    with pytest.raises(ValueError, match="classes is 1"):
+        models.Classifier(networks.image_features((8, 8, 1), 4), 1)
+
+
+# -- JAX -------------------------------------------------------------------------------------------------------------
+
+
+JAX_PROGRAM = """
+import json, os, pathlib, signal, sys
+import keras, numpy as np
+from imggen_lib import catalog, datasets, models, networks, training
+
+folder = pathlib.Path(sys.argv[1])
+digits = datasets.load("digits")
+report = {"backend": keras.backend.backend()}
+gan = models.GAN(
+    networks.image_generator((8, 8, 1), 3, filters=(4,)),
+    networks.image_discriminator((8, 8, 1), filters=(4,), dropout=0.3),
+)
+vae = models.VAE(
+    networks.image_encoder((8, 8, 1), 2, filters=(4,)),
+    networks.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, name="decoder"),
+)
+for name, model in (("gan", gan), ("vae", vae)):
+    with np.load(folder / f"{name}.npz") as weights:
+        model.set_weights([weights[key] for key in weights.files])
+    np.save(folder / f"{name}.npy", model.sample(4, seed=3))
+    before = model.get_weights()
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    snapshots = training.Snapshots([0, 4], n=4)
+    history = model.fit(digits.x_train[:64], batch_size=16, verbose=0, callbacks=[snapshots])
+    report[name] = {
+        "loss": history.history["loss"][0],
+        "moved": sum(bool((a != b).any()) for a, b in zip(before, model.get_weights())) / len(before),
+        "snapshots_differ": float(np.abs(snapshots.images[4] - snapshots.images[0]).max()),
+        "last_snapshot_is_the_end": bool((snapshots.images[4] == model.sample(4, seed=0)).all()),
+    }
+
+# A signal in the middle of a training step, which a Ctrl-C almost always is.
+def train(interrupted):
+    keras.utils.set_random_seed(0)
+    model = models.VAE(vae.encoder.__class__.from_config(vae.encoder.get_config()),
+                       vae.decoder.__class__.from_config(vae.decoder.get_config()))
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    model.make_train_function()
+    step, count = model.train_function, 0
+
+    def counted(state, iterator):
+        nonlocal count
+        count += 1
+        result = step(state, iterator)
+        if interrupted and count == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return result
+
+    model.train_function = counted
+    training.train(model, digits, {"steps": 0, "seconds": 0.0}, steps=9 if interrupted else 2, batch_size=16, seed=0,
+                   checkpoint=folder / "jax.keras")
+    return model.get_weights()
+
+try:
+    report["interrupted"] = max(float(np.abs(a - b).max()) for a, b in zip(train(True), train(False)))
+except Exception as error:
+    report["interrupted"] = repr(error)
+try:
+    np.save(folder / "shipped.npy", catalog.load("vae_2d").sample(2, seed=0))
+    report["shipped"] = True
+except Exception as error:
+    report["shipped"] = repr(error)
+(folder / "report.json").write_text(json.dumps(report))
+"""
+
+
+@pytest.fixture(scope="module")
+def jax(tmp_path_factory, generators):
+    """What one process with JAX under Keras makes of the weights of this one."""
+    folder = tmp_path_factory.mktemp("jax")
+    for name in ("GAN", "VAE"):
+        np.savez(folder / f"{name.lower()}.npz", *generators[name].get_weights())
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run([sys.executable, "-c", JAX_PROGRAM, folder], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads((folder / "report.json").read_text()) | {"folder": folder}
+
+
+@pytest.mark.parametrize("name", ["GAN", "VAE"])
+def test_the_same_weights_draw_the_same_pictures_on_jax(jax, generators, name):
+    assert jax["backend"] == "jax"
+    images = np.load(jax["folder"] / f"{name.lower()}.npy")
+    np.testing.assert_allclose(images, generators[name].sample(4, seed=3), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gan", "vae"])
+def test_models_train_on_jax(jax, name):
+    assert np.isfinite(jax[name]["loss"]) and jax[name]["moved"] > 0.9
+    assert jax[name]["snapshots_differ"] > 0 and jax[name]["last_snapshot_is_the_end"]
+
+
+def test_a_signal_within_a_step_loses_nothing_on_jax(jax):
+    assert jax["interrupted"] == pytest.approx(0, abs=1e-6)
+
+
+def test_shipped_weights_load_on_jax(jax):
+    assert jax["shipped"] is True
+    ours = catalog.load("vae_2d").sample(2, seed=0)
+    np.testing.assert_allclose(np.load(Path(jax["folder"]) / "shipped.npy"), ours, atol=1e-4)

@@ -1,0 +1,72 @@
+import keras
+import numpy as np
+import pytest
+
+from imggen_lib import networks
+
+SHAPES = [((8, 8, 1), (4,)), ((28, 28, 1), (8, 4)), ((16, 32, 3), (4, 4, 4))]
+
+
+@pytest.mark.parametrize(("image_shape", "filters"), SHAPES)
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_a_generator_makes_pictures_in_the_range_from_any_latent_vector(image_shape, filters, batch_norm, rng):
+    network = networks.image_generator(image_shape, 5, filters=filters, batch_norm=batch_norm)
+    images = np.asarray(network(100 * rng.normal(size=(3, 5))))
+    assert images.shape == (3, *image_shape)
+    assert images.min() >= 0 and images.max() <= 1 and images.std() > 0
+    assert any(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers) == batch_norm
+
+
+@pytest.mark.parametrize(("image_shape", "filters"), SHAPES)
+def test_a_new_discriminator_is_undecided_about_middle_grey(image_shape, filters):
+    """It sees grey as 0, and its biases start at 0."""
+    network = networks.image_discriminator(image_shape, filters=filters)
+    logits = np.asarray(network(np.full((2, *image_shape), 0.5)))
+    assert logits.shape == (2, 1)
+    np.testing.assert_allclose(logits, 0, atol=1e-6)
+    assert abs(float(network(np.ones((1, *image_shape)))[0, 0])) > 1e-4
+
+
+def test_a_discriminator_drops_features_in_training_alone(rng):
+    network = networks.image_discriminator((8, 8, 1), filters=(4,), dropout=0.5)
+    image = rng.uniform(size=(1, 8, 8, 1))
+    assert float(network(image)[0, 0]) == float(network(image)[0, 0])
+    assert float(network(image, training=True)[0, 0]) != float(network(image, training=True)[0, 0])
+
+
+@pytest.mark.parametrize(("image_shape", "filters"), SHAPES)
+def test_a_new_encoder_gives_codes_of_variance_one(image_shape, filters, rng):
+    mean, log_variance = networks.image_encoder(image_shape, 6, filters=filters)(rng.uniform(size=(3, *image_shape)))
+    assert mean.shape == log_variance.shape == (3, 6)
+    np.testing.assert_array_equal(log_variance, np.zeros((3, 6)))
+    assert np.asarray(mean).std() > 0
+
+
+@pytest.mark.parametrize("image_shape", [(8, 8, 1), (25, 25, 1), (7, 9, 3)])
+def test_features_are_not_negative_for_pictures_of_any_size(image_shape, rng):
+    features = np.asarray(networks.image_features(image_shape, 16)(rng.uniform(size=(4, *image_shape))))
+    assert features.shape == (4, 16) and features.min() >= 0 and features.max() > 0
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda shape: networks.image_generator(shape, 4),
+        networks.image_discriminator,
+        lambda shape: networks.image_encoder(shape, 4),
+    ],
+)
+def test_sizes_that_do_not_halve_are_refused_with_what_to_do(build):
+    with pytest.raises(ValueError, match="must be multiples of 4: pad or crop"):
+        build((28, 30, 1))
+    with pytest.raises(ValueError, match=r"expected \(height, width, channels\)"):
+        build((28, 28))
+    with pytest.raises(TypeError, match="whole number"):
+        build((28.0, 28, 1))
+
+
+def test_a_latent_length_must_be_a_positive_whole_number():
+    with pytest.raises(ValueError, match="latent_dim is 0"):
+        networks.image_generator((8, 8, 1), 0)
+    with pytest.raises(TypeError, match=r"latent_dim is 2\.5"):
+        networks.image_generator((8, 8, 1), 2.5)

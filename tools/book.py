@@ -1,0 +1,224 @@
+"""Execute the pages and build the book: ``python tools/book.py execute`` and ``python tools/book.py build``.
+
+Pages are executed on a copy under ``_build/executed``, which nbmake fills with outputs; the book is built from that copy,
+so the notebooks in ``chapters`` never hold any. A page is executed again only if it, the library or the data changed. The
+file ``runs.json`` beside the copies says of each page what it was executed from, and with what.
+"""
+
+import argparse
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import bs4
+import nbformat
+import yaml
+
+TIMEOUT = 600
+RUNS = "runs.json"
+
+
+def main():
+    """Run one of the two commands; the exit status is 0 only if all went well."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["execute", "build"])
+    parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="the book's folder")
+    arguments = parser.parse_args()
+    problems = {"execute": execute, "build": build}[arguments.command](arguments.root.resolve())
+    for problem in problems:
+        print(f"book: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def pages(root):
+    """Return the pages of the book in their order, as paths without suffix, from ``_toc.yml``."""
+    contents = yaml.safe_load((root / "_toc.yml").read_text())
+    found = [contents["root"]]
+
+    def visit(node):
+        if isinstance(node, dict):
+            if "file" in node:
+                found.append(node["file"])
+            for value in node.values():
+                visit(value)
+        elif isinstance(node, list):
+            for value in node:
+                visit(value)
+
+    visit({key: value for key, value in contents.items() if key != "root"})
+    return found
+
+
+def execute(root):
+    """Execute every page that changed since it was last executed well. Return what went wrong, one line each."""
+    notebooks = [root / f"{page}.ipynb" for page in pages(root) if (root / f"{page}.ipynb").is_file()]
+    executed = root / "_build" / "executed"
+    executed.mkdir(parents=True, exist_ok=True)
+    runs = _read_runs(executed)
+    surroundings = _digest_of_surroundings(root)
+
+    stale = {}
+    for notebook in notebooks:
+        name = notebook.relative_to(root).as_posix()
+        key = hashlib.sha256(surroundings + notebook.read_bytes()).hexdigest()
+        if runs.get(name, {}).get("key") != key or not (executed / name).is_file():
+            stale[name] = key
+            runs.pop(name, None)
+    print(f"book: {len(stale)} of {len(notebooks)} pages to execute", flush=True)
+    problems = []
+    if stale:
+        _execute_copies(root, executed, stale)
+    for name, key in stale.items():
+        if _executed_well(executed / name):
+            runs[name] = {"key": key, "with": _provenance(), "seconds": seconds(executed / name)}
+        else:
+            problems.append(f"{name} failed: a cell raised an error, see above")
+    runs = {name: runs[name] for notebook in notebooks if (name := notebook.relative_to(root).as_posix()) in runs}
+    (executed / RUNS).write_text(json.dumps(runs, indent=1))
+    times = [runs[name]["seconds"] for name in runs]
+    for name, run in runs.items():
+        print(f"book: {run['seconds']:6.1f} s  {name}")
+    if times:
+        print(f"book: {sum(times):6.1f} s  together, {sum(times) / len(times):.1f} s on average")
+    return problems
+
+
+def build(root):
+    """Build the HTML from the executed pages and check it. Return what went wrong, one line each."""
+    executed, source, html = (root / "_build" / name for name in ("executed", "source", "html"))
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.rmtree(html, ignore_errors=True)
+    runs = _read_runs(executed)
+    for page in pages(root):
+        (source / page).parent.mkdir(parents=True, exist_ok=True)
+        if (root / f"{page}.md").is_file():
+            shutil.copyfile(root / f"{page}.md", source / f"{page}.md")
+        elif f"{page}.ipynb" in runs:
+            notebook = nbformat.read(executed / f"{page}.ipynb", as_version=4)
+            notebook.cells.append(nbformat.v4.new_markdown_cell(_footer(runs[f"{page}.ipynb"])))
+            nbformat.write(notebook, source / f"{page}.ipynb")
+        else:
+            return [f"{page} stands in _toc.yml, and there is no such page, or it was not executed well"]
+    for name in ("_config.yml", "_toc.yml", "references.bib"):
+        shutil.copyfile(root / name, source / name)
+    shutil.copytree(root / "_static", source / "_static")
+
+    # -W makes a warning an error, -n warns of every dead reference, --keep-going shows all of them.
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", root]
+    command += ["-W", "-n", "--keep-going", "-q"]
+    status = subprocess.run(list(map(str, command)), cwd=root).returncode
+    problems = check(root, html)
+    if status:
+        problems.insert(0, "jupyter-book found warnings or errors, see above")
+    if not problems:
+        print(f"book: {len(pages(root))} pages, open {html / 'index.html'}")
+    return problems
+
+
+def check(root, html):
+    """Return what is wrong with a built book: missing pages, dead links inside it, failed cells."""
+    problems = []
+    soups = {}
+    for page in pages(root):
+        file = html / f"{page}.html"
+        if file.is_file():
+            soups[file.resolve()] = bs4.BeautifulSoup(file.read_text(), "html.parser")
+        else:
+            problems.append(f"{page} stands in _toc.yml, and {file.name} was not built")
+    identifiers = {file: {tag["id"] for tag in soup.find_all(id=True)} for file, soup in soups.items()}
+    for file, soup in soups.items():
+        page = file.relative_to(html.resolve())
+        for tag, attribute in [(tag, name) for name in ("href", "src") for tag in soup.find_all(attrs={name: True})]:
+            link = urlsplit(tag[attribute])
+            if link.scheme or link.netloc:
+                continue
+            target = (file.parent / unquote(link.path)).resolve() if link.path else file
+            if not target.exists():
+                problems.append(f"{page} has a dead link to {tag[attribute]}")
+            elif link.fragment and target in identifiers and unquote(link.fragment) not in identifiers[target]:
+                problems.append(f"{page} has a dead link to {tag[attribute]}: there is no such place")
+    reports = html / "reports"
+    if reports.is_dir():
+        problems += [f"{report.stem} failed when executed" for report in reports.rglob("*.log")]
+    return problems
+
+
+def seconds(notebook):
+    """Return how long the cells of an executed notebook took together, from the times that the kernel noted."""
+    total = 0.0
+    for cell in json.loads(notebook.read_text())["cells"]:
+        times = cell["metadata"].get("execution", {})
+        if "iopub.execute_input" in times and "shell.execute_reply" in times:
+            begin, end = (datetime.fromisoformat(times[key]) for key in ("iopub.execute_input", "shell.execute_reply"))
+            total += (end - begin).total_seconds()
+    return total
+
+
+def _digest_of_surroundings(root):
+    """A digest of all that a page's outputs depend on besides the page: library, data, profile, backend, packages."""
+    digest = hashlib.sha256()
+    for variable in ("IMGGEN_PROFILE", "KERAS_BACKEND"):
+        digest.update(os.environ.get(variable, "").encode() + b"\0")
+    files = [file for folder in ("imggen_lib", "data") for file in sorted((root / folder).rglob("*")) if file.is_file()]
+    files += [root / "requirements.lock"]
+    for file in files:
+        if file.suffix != ".pyc" and file.is_file():
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.digest()
+
+
+def _execute_copies(root, executed, names):
+    """Run nbmake over copies of the named pages, and keep the copies with their outputs, also of those that failed."""
+    # Not under _build from the start: nbmake skips every folder of that name.
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [Path(folder) / name for name in names]
+        for name, copy in zip(names, copies, strict=True):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(root / name, copy)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", folder]
+        command += ["--nbmake", "--overwrite", f"--nbmake-timeout={TIMEOUT}", "--verbose", *copies]
+        subprocess.run(list(map(str, command)), cwd=root)
+        for name, copy in zip(names, copies, strict=True):
+            (executed / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(copy, executed / name)
+
+
+def _executed_well(notebook):
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code" and cell["source"]]
+    ran = all(cell["execution_count"] for cell in cells)
+    return ran and not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
+
+
+def _read_runs(executed):
+    file = executed / RUNS
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def _footer(run):
+    """The line at the end of a page that says how its outputs were made."""
+    return f'<p class="provenance">This page ran in {run["seconds"]:.0f} seconds: {run["with"]}.</p>'
+
+
+def _provenance():
+    """What a page was executed with, in words."""
+    versions = {name: importlib.metadata.version(name) for name in ("keras", "numpy", "scikit-image")}
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    return (
+        f"{os.environ.get('IMGGEN_PROFILE', 'quick')} profile, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"Keras {versions['keras']} on {backend} {importlib.metadata.version(backend)}, NumPy {versions['numpy']}, "
+        f"scikit-image {versions['scikit-image']}, on {time.strftime('%Y-%m-%d')}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
