@@ -214,4 +214,5 @@ def glue(name, value):
         raise TypeError(f"value is {value!r}; expected text, formatted as it is to be read")
     mime = "application/papermill.record/text/plain"
     metadata = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
-    display({mime: value}, metadata=metadata, raw=True)
+    # The book's builder evaluates the text as a literal, so "1,000" unquoted would come out as a pair of numbers.
+    display({mime: repr(value)}, metadata=metadata, raw=True)

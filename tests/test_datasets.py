@@ -4,9 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
+from imggen_lib.data import make_fashion_mnist
 
 from imggen_lib import datasets, files
-from imggen_lib.data import make_fashion_mnist
 
 SIZES = {
     "digits": ((1437, 8, 8, 1), (360, 8, 8, 1), 10),

@@ -1,0 +1,143 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from imggen_lib import catalog, datasets, files, models
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_a_shipped_model_is_whole_small_and_has_its_record(name):
+    path = datasets.resource("weights", f"{name}.npz")
+    record, recipe = catalog.record(name), catalog.recipe(name)
+    assert path.stat().st_size <= 4_000_000
+    assert record["sha256"] == files.sha256(path)
+    assert record["model"] == name and record["profile"] == "full"
+    assert (record["dataset"], record["steps"], record["batch_size"]) == (
+        recipe.full.dataset,
+        recipe.full.steps,
+        recipe.batch_size,
+    )
+    assert record["image_shape"] == [28, 28, 1] and record["classes"] == 10
+    assert record["seconds"] > 0 and record["seed"] >= 0
+    for field in ("started", "machine", "software", "quality"):
+        assert record[field]
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_a_shipped_model_loads_and_works(name, clothes):
+    model = catalog.load(name)
+    if not catalog.recipe(name).generates:
+        right = model.classify(clothes.x_test).argmax(axis=1) == clothes.y_test
+        assert right.mean() > 0.9
+        return
+    images = model.sample(64, seed=0)
+    assert images.shape == (64, 28, 28, 1)
+    # Clothes on black: about as bright as the real ones, and not all the same.
+    assert images.mean() == pytest.approx(clothes.x_test.mean(), abs=0.08)
+    assert images.std(axis=0).mean() > 0.1
+
+
+@pytest.mark.parametrize("name", ["vae", "vae_2d"])
+def test_a_shipped_vae_knows_its_noise_level(name, clothes):
+    """The standard deviation that fits best is the root mean square of what the decoder gets wrong."""
+    model = catalog.load(name)
+    images = clothes.x_test[:500]
+    error = np.sqrt(np.square(images - model.reconstruct(images)).mean())
+    assert np.exp(float(np.asarray(model.log_std))) == pytest.approx(error, rel=0.1)
+
+
+@pytest.mark.parametrize("name", catalog.names())
+def test_a_recipe_builds_and_has_both_profiles(name):
+    recipe = catalog.recipe(name)
+    for profile in ("quick", "full"):
+        budget = recipe.budget(profile)
+        assert budget.dataset in datasets.names() and budget.steps > 0
+    assert recipe.budget("quick").steps < recipe.budget("full").steps
+    model = recipe.build((8, 8, 1), 10)
+    assert isinstance(model, models.GenerativeModel) == recipe.generates
+    with pytest.raises(ValueError, match="profile is 'fast'"):
+        recipe.budget("fast")
+
+
+def test_the_learning_rate_falls_to_zero_along_a_cosine():
+    recipe = catalog.recipe("gan")
+    rate = recipe.optimizer(100).learning_rate
+    schedule = recipe.optimizer(100)._learning_rate
+    assert float(rate) == pytest.approx(recipe.learning_rate)
+    assert [float(schedule(step)) / recipe.learning_rate for step in (0, 50, 100)] == pytest.approx([1, 0.5, 0], abs=1e-6)
+    assert float(recipe.optimizer().learning_rate) == pytest.approx(recipe.learning_rate)
+
+
+@pytest.mark.parametrize("function", [catalog.recipe, catalog.record, catalog.load])
+def test_an_unknown_model_is_answered_with_the_names(function):
+    with pytest.raises(ValueError, match="model is 'dall-e'; expected one of classifier, gan"):
+        function("dall-e")
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A data folder of its own with one small shipped model in it."""
+    (tmp_path / "weights").mkdir()
+    for suffix in ("npz", "json"):
+        shutil.copy(datasets.resource("weights", f"classifier.{suffix}"), tmp_path / "weights")
+    monkeypatch.setattr(datasets, "resource", tmp_path.joinpath)
+    return tmp_path / "weights"
+
+
+def test_a_damaged_weight_file_is_named(copy):
+    content = bytearray((copy / "classifier.npz").read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    (copy / "classifier.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"classifier\.npz is damaged.*Install the package again"):
+        catalog.load("classifier")
+
+
+@pytest.mark.parametrize("suffix", ["npz", "json"])
+def test_a_missing_file_is_named(copy, suffix):
+    (copy / f"classifier.{suffix}").unlink()
+    with pytest.raises(FileNotFoundError, match=rf"classifier\.{suffix}"):
+        catalog.load("classifier")
+
+
+def test_a_damaged_record_is_named(copy):
+    (copy / "classifier.json").write_text('{"sha256": ')
+    with pytest.raises(ValueError, match=r"classifier\.json"):
+        catalog.load("classifier")
+
+
+def test_weights_of_another_recipe_are_refused(copy):
+    np.savez(copy / "classifier.npz", a=np.zeros(3))
+    record = json.loads((copy / "classifier.json").read_text())
+    record["sha256"] = files.sha256(copy / "classifier.npz")
+    (copy / "classifier.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="holds other shapes than the recipe of classifier builds"):
+        catalog.load("classifier")
+
+
+@pytest.mark.parametrize("name", ["gan", "vae_2d"])
+def test_exported_weights_are_what_was_trained_to_half_precision(copy, name):
+    model = catalog.recipe(name).build((8, 8, 1), 10)
+    if name == "vae_2d":
+        model.log_std.assign(-2.5)
+    catalog.export(model, copy / f"{name}.npz", {"image_shape": [8, 8, 1], "classes": 10})
+    loaded = catalog.load(name)
+    np.testing.assert_allclose(loaded.sample(4, seed=0), model.sample(4, seed=0), atol=5e-3)
+    if name == "vae_2d":
+        assert float(np.asarray(loaded.log_std)) == -2.5
+
+
+@pytest.mark.parametrize("bad", [1e5, np.inf, np.nan])
+def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path, tiny_vae, bad):
+    model = tiny_vae()
+    weight = model.decoder.weights[0]
+    weight.assign(np.full(weight.shape, bad))
+    with pytest.raises(ValueError, match=r"half precision, so .*vae\.npz was not written"):
+        catalog.export(model, tmp_path / "vae.npz", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_may_be_text(tmp_path, tiny_vae):
+    catalog.export(tiny_vae(), str(tmp_path / "vae.npz"), {})
+    assert {path.name for path in tmp_path.iterdir()} == {"vae.npz", "vae.json"}

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from imggen_lib.exercises import check
+
+
+@check
+def check_half(answer):
+    assert answer == 0.5, "how many times does 2 go into 1?"
+
+
+@check
+def check_square(square):
+    assert square(3) == 9, "multiply the number by itself"
+
+
+UNANSWERED = "Not answered yet: replace the ... and run this cell again.\n"
+
+
+def test_an_answer_that_is_not_there_yet_says_so_and_passes(capsys):
+    assert check_half(...) is None
+    assert check_square(...) is None
+    assert capsys.readouterr().out == 2 * UNANSWERED
+
+
+def test_a_function_that_is_not_written_yet_says_so_and_passes(capsys):
+    def square(x):
+        return ...
+
+    assert check_square(square) is None
+    assert capsys.readouterr().out == UNANSWERED
+
+
+def test_a_right_answer_is_correct(capsys):
+    assert check_half(0.5) is None
+    assert check_square(lambda x: x * x) is None
+    assert capsys.readouterr().out == 2 * "Correct.\n"
+
+
+@pytest.mark.parametrize(
+    ("checked", "answer", "hint"),
+    [(check_half, 2, "how many times does 2 go into 1"), (check_square, lambda x: x + x, "multiply the number by itself")],
+)
+def test_a_wrong_answer_fails_with_its_hint_alone(capsys, checked, answer, hint):
+    with pytest.raises(AssertionError, match=f"^Not yet: {hint}") as caught:
+        checked(answer)
+    assert caught.value.__suppress_context__
+    assert capsys.readouterr().out == ""
+
+
+def test_an_array_may_be_an_answer(capsys):
+    @check
+    def check_ones(answer):
+        np.testing.assert_array_equal(answer, np.ones(3))
+
+    check_ones(np.ones(3))
+    assert capsys.readouterr().out == "Correct.\n"
+    with pytest.raises(AssertionError, match="Not yet"):
+        check_ones(np.zeros(3))
+
+
+def test_an_error_in_the_readers_code_is_shown_as_it_is():
+    def square(x):
+        return x.undefined
+
+    with pytest.raises(AttributeError, match="undefined"):
+        check_square(square)
+
+
+def test_a_callable_with_attributes_keeps_them(capsys):
+    class Model:
+        units = 3
+
+        def __call__(self, x):
+            return self.units * x
+
+    @check
+    def check_model(model):
+        assert model.units == 3 and model(2) == 6
+
+    check_model(Model())
+    assert capsys.readouterr().out == "Correct.\n"
+
+
+def test_a_check_keeps_its_name():
+    assert check_half.__name__ == "check_half"

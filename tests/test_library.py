@@ -1,0 +1,109 @@
+"""What holds for the library as a whole."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import imggen_lib
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "imggen_lib"
+MODULES = sorted(
+    info.name
+    for info in pkgutil.walk_packages([str(PACKAGE)], "imggen_lib.")
+    if not re.match(r"imggen_lib\.(data(\.|$)|__main__)", info.name)
+)
+# Callbacks and the base class do nothing by themselves: their examples are those of what uses them.
+WITHOUT_EXAMPLE = {"GenerativeModel", "ProgressBar", "Checkpoint", "StopOnSignal"}
+
+
+def public(namespace, module):
+    """Functions and classes that are defined in a module and have a public name."""
+    for name, thing in vars(namespace).items():
+        if name.startswith("_"):
+            continue
+        thing = getattr(thing, "__func__", thing)
+        if isinstance(thing, property) or getattr(thing, "__module__", None) == module.__name__:
+            yield name, thing
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_public_has_a_docstring_with_an_example(name):
+    module = importlib.import_module(name)
+    assert inspect.getdoc(module)
+    lacking = []
+    for thing_name, thing in public(module, module):
+        if not (inspect.isclass(thing) or inspect.isroutine(thing)):
+            continue
+        documentation = thing.__doc__ or ""
+        if not documentation or (thing_name not in WITHOUT_EXAMPLE and ">>>" not in documentation):
+            lacking.append(thing_name)
+        if inspect.isclass(thing):
+            # The hooks of Keras's callbacks are described there.
+            lacking += [
+                f"{thing_name}.{method_name}"
+                for method_name, method in public(thing, module)
+                if (callable(method) or isinstance(method, property))
+                and not method.__doc__
+                and not method_name.startswith("on_")
+            ]
+    assert lacking == []
+
+
+def test_the_package_lists_its_rooms_and_each_imports_only_rooms_above_it():
+    listed = re.findall(r"^``.*?``(?:, ``\w+``)*", imggen_lib.__doc__, re.MULTILINE)
+    rooms = [room for line in listed for room in re.findall(r"\w+", line)]
+    on_disk = {name.split(".")[1] for name in MODULES}
+    assert set(rooms) == on_disk
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room not in rooms:
+            continue
+        used = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "imggen_lib":
+                used |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("imggen_lib."):
+                used.add(node.module.split(".")[1])
+            elif isinstance(node, ast.Import):
+                used |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("imggen_lib.")}
+        below = {other for other in used - {room} if rooms.index(other) > rooms.index(room)}
+        assert not below, f"{room} imports {below}, which the list has below it"
+
+
+def test_rooms_without_networks_import_neither_keras_nor_a_backend():
+    program = """
+import sys
+import imggen_lib.checks, imggen_lib.files, imggen_lib.graphics, imggen_lib.datasets, imggen_lib.convolution
+import imggen_lib.noise, imggen_lib.metrics, imggen_lib.exercises
+from imggen_lib.models import GaussianImageModel
+import numpy as np
+GaussianImageModel().fit(np.zeros((2, 2, 2, 1))).sample(1, seed=0)
+print(sorted({name.split(".")[0] for name in sys.modules} & {"keras", "tensorflow", "jax", "torch"}))
+"""
+    run = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("[]\n", "")
+
+
+def test_the_command_line_starts_without_a_backend_and_without_a_warning():
+    program = "import sys, imggen_lib.cli; print('tensorflow' in sys.modules)"
+    run = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True)
+    assert (run.stdout, run.stderr) == ("False\n", "")
+
+
+def test_the_version_is_said_twice_and_the_same():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == imggen_lib.__version__
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
+def test_a_room_is_no_longer_than_can_be_read_at_once(path):
+    assert len(path.read_text().splitlines()) <= 400

@@ -1,0 +1,123 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from imggen_lib import plotting
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left_open():
+    plt.close("all")
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_contact_sheet_holds_each_picture_in_reading_order(channels):
+    images = np.zeros((5, 4, 6, channels)) + np.linspace(0, 0.8, 5).reshape(-1, 1, 1, 1)
+    sheet = plotting.contact_sheet(images, columns=3, gap=1)
+    assert sheet.shape[:2] == (2 * (4 + 1) + 1, 3 * (6 + 1) + 1)
+    for index, image in enumerate(images):
+        row, column = divmod(index, 3)
+        top, left = 1 + row * 5, 1 + column * 7
+        region = sheet[top : top + 4, left : left + 6]
+        np.testing.assert_allclose(region.reshape(image.shape), image)
+    # The gaps, and the place that has no picture, are white.
+    assert (sheet[0] == 1).all() and (sheet[5] == 1).all() and (sheet[6:10, 15:] == 1).all()
+
+
+def test_a_contact_sheet_is_no_wider_than_its_pictures():
+    assert plotting.contact_sheet(np.zeros((2, 4, 4, 1)), columns=10, gap=0).shape == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("images", "error"),
+    [
+        (np.zeros((2, 4, 4)), ValueError),
+        (np.zeros((2, 4, 4, 2)), ValueError),
+        (np.zeros((0, 4, 4, 1)), ValueError),
+        (np.full((2, 4, 4, 1), 2.0), ValueError),
+        (np.zeros((2, 4, 4, 1), "uint8"), TypeError),
+    ],
+)
+def test_a_contact_sheet_refuses_what_are_no_pictures(images, error):
+    with pytest.raises(error):
+        plotting.contact_sheet(images)
+
+
+def test_show_images_shows_each_picture_with_its_title_on_one_scale():
+    images = [np.full((4, 4), 0.25), np.full((6, 3, 3), 0.5), np.full((5, 5, 1), 0.75)]
+    figure = plotting.show_images(images, columns=2, titles=["a", "b", "c"])
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b", "c"]
+    for axis, image in zip(figure.axes, images, strict=True):
+        shown = axis.images[0]
+        np.testing.assert_array_equal(np.asarray(shown.get_array()).reshape(image.shape), image)
+        assert shown.get_clim() == (0, 1)
+
+
+def test_show_images_shows_a_picture_of_one_row():
+    figure = plotting.show_images(np.zeros((1, 1, 5, 1)))
+    assert figure.axes[0].images[0].get_array().shape == (1, 5)
+
+
+def test_show_images_names_what_is_wrong():
+    with pytest.raises(ValueError, match="2 titles for 3 images"):
+        plotting.show_images(np.zeros((3, 4, 4, 1)), titles=["a", "b"])
+    with pytest.raises(ValueError, match=r"expected \[0, 1\]"):
+        plotting.show_images([np.full((4, 4), -0.5)])
+    with pytest.raises(ValueError):
+        plotting.show_images([])
+
+
+def test_show_curves_plots_the_numbers_over_epochs_from_one():
+    figure = plotting.show_curves({"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}, ylabel="nats")
+    (axis,) = figure.axes
+    assert [line.get_label() for line in axis.lines] == ["loss", "val loss"]
+    np.testing.assert_array_equal(axis.lines[1].get_xydata(), [[1, 4], [2, 3]])
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("epoch", "nats")
+    only = plotting.show_curves({"loss": [3.0], "val_loss": [4.0]}, names=["val_loss"])
+    assert len(only.axes[0].lines) == 1
+
+
+def test_show_curves_takes_what_fit_returns_and_names_a_missing_curve():
+    class History:
+        history = {"loss": [1.0]}  # noqa: RUF012
+
+    assert plotting.show_curves(History()).axes[0].lines[0].get_ydata() == [1.0]
+    with pytest.raises(ValueError, match="curve is 'accuracy'; expected one of loss"):
+        plotting.show_curves(History(), names=["accuracy"])
+
+
+def test_a_latent_map_has_the_first_code_to_the_right_and_the_second_upwards():
+    def decode(codes):
+        """The first code as red, the second as green."""
+        shades = np.zeros((len(codes), 2, 2, 3))
+        shades[..., :2] = ((codes + 2) / 4)[:, np.newaxis, np.newaxis]
+        return shades
+
+    picture = plotting.latent_map(decode, cells=5, extent=2)
+    assert picture.shape == (10, 10, 3)
+    corners = {"top left": picture[0, 0], "top right": picture[0, -1], "bottom left": picture[-1, 0]}
+    for corner, (red, green) in {"top left": (0, 1), "top right": (1, 1), "bottom left": (0, 0)}.items():
+        np.testing.assert_allclose(corners[corner], [red, green, 0])
+    np.testing.assert_allclose(picture[4:6, 4:6, :2], 0.5)
+
+
+def test_the_style_is_the_one_that_is_set():
+    with plt.rc_context():
+        plotting.use_style()
+        assert plt.rcParams["image.cmap"] == "gray" and plt.rcParams["figure.dpi"] == 110
+
+
+def test_glue_displays_its_value_where_the_book_looks_for_it(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append((data, options)))
+    plotting.glue("answer", "42")
+    ((data, options),) = shown
+    assert data == {"application/papermill.record/text/plain": "42"} and options["raw"]
+    assert options["metadata"]["scrapbook"] == {"name": "answer", "mime_prefix": "application/papermill.record/"}
+
+
+def test_glue_takes_text_alone():
+    with pytest.raises(TypeError, match="value is 42; expected text"):
+        plotting.glue("answer", 42)

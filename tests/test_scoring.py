@@ -1,0 +1,75 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from imggen_lib import datasets, metrics, scoring
+
+
+def test_the_floors_own_images_score_exactly_one(clothes):
+    score = scoring.score(clothes.x_train[:300], clothes)
+    assert score.multiple == 1 and score.distance == score.floor > 0
+    assert (score.images, score.test_images, score.dataset) == (300, 2000, "fashion_mnist")
+
+
+def test_a_score_is_the_frechet_distance_of_the_features(clothes):
+    images = clothes.x_train[500:700]
+    expected = metrics.frechet_distance(scoring.features(images), scoring.features(clothes.x_test))
+    assert scoring.score(images, clothes).distance == pytest.approx(expected)
+
+
+def test_the_test_images_themselves_are_at_distance_zero(clothes):
+    assert scoring.score(clothes.x_test, clothes).distance == pytest.approx(0, abs=1e-3)
+
+
+def test_worse_pictures_score_worse(clothes, rng):
+    images = clothes.x_train[1000:1300]
+    noisy = [np.clip(images + std * rng.normal(size=images.shape), 0, 1) for std in (0.1, 0.3)]
+    one_class = clothes.x_train[clothes.y_train == 0][:300]
+    real, little, much, collapsed = (scoring.score(x, clothes).multiple for x in (images, *noisy, one_class))
+    assert 0.5 < real < 1.5 < little < much
+    assert collapsed > 10
+
+
+def test_a_score_can_be_read():
+    text = str(scoring.Score(distance=3.0, floor=1.5, images=5000, test_images=2000, dataset="fashion_mnist"))
+    assert text == (
+        "Fréchet distance 3.00 = 2.0 times the floor (1.500), 5,000 images against 2,000 test images of fashion_mnist"
+    )
+
+
+def test_the_dataset_that_was_given_is_the_one_that_is_used(clothes):
+    small = dataclasses.replace(clothes, x_test=clothes.x_test[:200], y_test=clothes.y_test[:200])
+    assert scoring.score(clothes.x_train[:100], clothes).test_images == 2000
+    assert scoring.score(clothes.x_train[:100], small).test_images == 200
+
+
+def test_pictures_that_cannot_be_scored_are_named(clothes, digits):
+    with pytest.raises(ValueError, match="there are 1 images; expected between 2 and 10000"):
+        scoring.score(clothes.x_test[:1], clothes)
+    few = dataclasses.replace(clothes, x_train=clothes.x_train[:5])
+    with pytest.raises(ValueError, match="there are 6 images; expected between 2 and 5"):
+        scoring.score(clothes.x_test[:6], few)
+    with pytest.raises(ValueError, match=r"images has the shape \(2, 8, 8, 1\)"):
+        scoring.score(digits.x_test[:2], clothes)
+    with pytest.raises(ValueError, match="say nothing about digits"):
+        scoring.score(digits.x_test[:2], digits)
+    with pytest.raises(TypeError, match="uint8"):
+        scoring.score(np.zeros((2, 28, 28, 1), "uint8"), clothes)
+    with pytest.raises(ValueError, match="NaN"):
+        scoring.score(np.full((2, 28, 28, 1), np.nan), clothes)
+
+
+def test_features_tell_classes_apart(clothes):
+    """The nearest mean in feature space is right more often than the nearest mean in pixels."""
+
+    def accuracy(transform):
+        train, test = transform(clothes.x_train[:2000]), transform(clothes.x_test[:500])
+        means = np.stack([train[clothes.y_train[:2000] == label].mean(axis=0) for label in range(10)])
+        nearest = ((test[:, np.newaxis] - means) ** 2).sum(axis=2).argmin(axis=1)
+        return (nearest == clothes.y_test[:500]).mean()
+
+    pixels = accuracy(lambda images: images.reshape(len(images), -1))
+    assert accuracy(scoring.features) > max(pixels + 0.1, 0.8)
+    assert scoring.extractor() is scoring.extractor()
+    assert clothes.class_names == datasets.CLOTHES
