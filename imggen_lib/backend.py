@@ -42,7 +42,7 @@ def input_gradient(function, inputs):
         with tf.GradientTape() as tape:
             tape.watch(inputs)
             total = keras.ops.sum(function(inputs))
-        return tape.gradient(total, inputs)
+        return tape.gradient(total, inputs, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     if backend == "jax":
         import jax
 

@@ -43,6 +43,8 @@ def main(argv=None):
         return 130
     except (ValueError, TypeError, FileNotFoundError) as error:
         print(f"imggen: {error}", file=sys.stderr)
+    except MemoryError as error:
+        print(f"imggen: there is not enough memory ({error}); ask for fewer pictures at a time", file=sys.stderr)
     except OSError as error:
         print(
             f"imggen: a file could not be written or read ({error.strerror or error}). What was there before is "
@@ -118,17 +120,19 @@ def _train(arguments):
     budget = recipe.budget(profile)
     dataset = datasets.load(arguments.dataset or budget.dataset)
     partial = output.with_suffix(".partial.keras")
+    # A learning rate that falls over a number of steps cannot be resumed as one that does not.
+    kind = f"{budget.steps} steps" if arguments.seconds is None else "seconds"
     if arguments.resume:
-        model, record = training.load(partial if partial.is_file() else output)
-        asked = {"model": recipe.name, "dataset": dataset.name, "seed": seed}
+        model, record = _load(partial if partial.is_file() else output)
+        asked = {"model": recipe.name, "dataset": dataset.name, "seed": seed, "profile": profile, "budget": kind}
         for key, value in asked.items():
             if record[key] != value:
                 raise ValueError(f"--resume: that training has {key} {record[key]!r}, not {value!r}; give the same again")
     else:
         keras.utils.set_random_seed(seed)
-        model = recipe.build(dataset.image_shape, len(dataset.class_names))
+        model = recipe.build(dataset.image_shape, len(dataset.class_names), seed)
         model.compile(optimizer=recipe.optimizer(budget.steps if arguments.seconds is None else None))
-        record = _new_record(recipe, dataset, seed, profile)
+        record = _new_record(recipe, dataset, seed, profile, kind)
     finished = training.train(
         model,
         dataset,
@@ -146,6 +150,8 @@ def _train(arguments):
         )
         return 130
 
+    # Kept before it is judged: whatever is wrong with the score must not cost the training.
+    training.save(model, partial, record)
     record["quality"] = _quality(model, recipe, dataset)
     if output.suffix == ".npz":
         catalog.export(model, output, record)
@@ -156,7 +162,18 @@ def _train(arguments):
     return 0
 
 
-def _new_record(recipe, dataset, seed, profile):
+def _load(path):
+    """Load a file that ``train`` wrote."""
+    from imggen_lib import training
+
+    model, record = training.load(path)
+    missing = {"model", "dataset", "class_names", "seed", "steps", "seconds"} - set(record)
+    if missing:
+        raise ValueError(f"{path} was not written by imggen train: its record lacks {', '.join(sorted(missing))}")
+    return model, record
+
+
+def _new_record(recipe, dataset, seed, profile, kind):
     """What is known of a training before it begins."""
     import keras
 
@@ -164,8 +181,9 @@ def _new_record(recipe, dataset, seed, profile):
         "model": recipe.name,
         "dataset": dataset.name,
         "image_shape": list(dataset.image_shape),
-        "classes": len(dataset.class_names),
+        "class_names": dataset.class_names,
         "profile": profile,
+        "budget": kind,
         "seed": seed,
         "batch_size": recipe.batch_size,
         "steps": 0,
@@ -197,16 +215,17 @@ def _sample(arguments):
     if arguments.model in catalog.names():
         model, facts = catalog.load(arguments.model), catalog.record(arguments.model)
     elif Path(arguments.model).suffix == ".keras":
-        from imggen_lib import training
-
-        model, facts = training.load(arguments.model)
+        model, facts = _load(arguments.model)
     else:
         raise ValueError(f"{arguments.model!r} is neither a shipped model ({', '.join(catalog.names())}) nor a .keras file")
     if not catalog.recipe(facts["model"]).generates:
         raise ValueError(f"{facts['model']} does not draw pictures: choose another model")
     labels = None
     if arguments.label is not None:
-        labels = np.full(n, datasets.load(facts["dataset"]).label(arguments.label))
+        if model.classes is None:
+            raise ValueError(f"{facts['model']} was trained without labels and cannot draw a chosen class")
+        label = checks.choice(arguments.label, "--label", facts["class_names"])
+        labels = np.full(n, facts["class_names"].index(label))
     images = model.sample(n, seed=seed, labels=labels)
     with files.replacing(output) as temporary:
         if output.suffix == ".npz":

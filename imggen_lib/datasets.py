@@ -239,7 +239,7 @@ def _full_fashion_mnist(data_dir):
 def _find_fashion_mnist(data_dir):
     """Return the first folder that holds the four files; download them where none does."""
     if data_dir is None:
-        data_dir = os.environ.get("IMGGEN_DATA_DIR")
+        data_dir = os.environ.get("IMGGEN_DATA_DIR") or None
     if data_dir is not None:
         # Whoever names a folder means that one: looking elsewhere would hide a typing error.
         missing = [name for name in FASHION_MNIST_FILES if not (Path(data_dir) / name).is_file()]

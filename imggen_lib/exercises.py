@@ -65,3 +65,6 @@ class _Watched:
         if result is ...:
             raise _Unanswered
         return result
+
+    def __getattr__(self, name):
+        return getattr(self.function, name)

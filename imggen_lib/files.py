@@ -126,12 +126,13 @@ def read_npz(path, names=None):
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        with archive:
             missing = [name for name in names or () if name not in archive.files]
             if missing:
                 raise ValueError(f"it holds {archive.files}, not {missing}")
             return {name: archive[name] for name in names or archive.files}
-    except (ValueError, AttributeError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
+    except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
         raise ValueError(f"{path} is not a usable .npz file ({error}); make or download it again") from error

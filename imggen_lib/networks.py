@@ -9,7 +9,7 @@ from keras import layers
 from imggen_lib import checks
 
 
-def image_generator(image_shape, latent_dim, *, filters=(64, 32), batch_norm=True, name="generator"):
+def image_generator(image_shape, latent_dim, *, hidden=128, filters=(64, 32), batch_norm=True, name="generator"):
     """Build a network from a latent vector to a picture: a dense layer, then transposed convolutions that double the size.
 
     It is a GAN's generator, and without batch normalisation a VAE's decoder.
@@ -20,6 +20,9 @@ def image_generator(image_shape, latent_dim, *, filters=(64, 32), batch_norm=Tru
         ``(height, width, channels)``; height and width must be divisible by 2 as often as there are ``filters``.
     latent_dim : int
         Length of the latent vector.
+    hidden : int
+        Width of the dense layer that comes first. Without it the rough shape of a picture would be a linear function
+        of the latent vector.
     filters : sequence of int
         Channels before each doubling, from the smallest size to the largest.
     batch_norm : bool
@@ -54,7 +57,8 @@ def image_generator(image_shape, latent_dim, *, filters=(64, 32), batch_norm=Tru
         return layers.LeakyReLU(0.2)(x)
 
     latent = keras.Input((checks.integer(latent_dim, "latent_dim"),), name="latent")
-    x = layers.Dense(height * width * filters[0], use_bias=not batch_norm)(latent)
+    x = activate(layers.Dense(hidden, use_bias=not batch_norm)(latent))
+    x = layers.Dense(height * width * filters[0], use_bias=not batch_norm)(x)
     x = layers.Reshape((height, width, filters[0]))(activate(x))
     for count in filters[1:]:
         x = layers.Conv2DTranspose(count, 4, strides=2, padding="same", use_bias=not batch_norm)(x)
@@ -64,7 +68,7 @@ def image_generator(image_shape, latent_dim, *, filters=(64, 32), batch_norm=Tru
     return keras.Model(latent, image, name=name)
 
 
-def image_discriminator(image_shape, *, filters=(32, 64), dropout=0.0, name="discriminator"):
+def image_discriminator(image_shape, *, filters=(32, 64), hidden=128, batch_norm=True, dropout=0.0, name="discriminator"):
     """Build a network that judges pictures: strided convolutions, then one number.
 
     Parameters
@@ -73,6 +77,11 @@ def image_discriminator(image_shape, *, filters=(32, 64), dropout=0.0, name="dis
         ``(height, width, channels)``; height and width must be divisible by 2 as often as there are ``filters``.
     filters : sequence of int
         Channels after each halving.
+    hidden : int
+        Width of the dense layer before the last.
+    batch_norm : bool
+        Whether to normalise over the batch after every layer but the first. A gradient penalty needs it off: it speaks of
+        single pictures, and batch normalisation ties the pictures of a batch together.
     dropout : float
         Share of the features that are dropped in training before the last layer.
 
@@ -91,13 +100,17 @@ def image_discriminator(image_shape, *, filters=(32, 64), dropout=0.0, name="dis
     >>> image_discriminator((28, 28, 1)).output_shape
     (None, 1)
     """
-    image, x = _convolutions(image_shape, filters, kernel_size=4)
+    image, x = _convolutions(image_shape, filters, batch_norm)
+    x = layers.Dense(hidden, use_bias=not batch_norm)(x)
+    if batch_norm:
+        x = layers.BatchNormalization(momentum=0.9)(x)
+    x = layers.LeakyReLU(0.2)(x)
     if dropout:
         x = layers.Dropout(dropout)(x)
     return keras.Model(image, layers.Dense(1, name="logit")(x), name=name)
 
 
-def image_encoder(image_shape, latent_dim, *, filters=(32, 64), name="encoder"):
+def image_encoder(image_shape, latent_dim, *, filters=(32, 64), hidden=128, name="encoder"):
     """Build a VAE's encoder: from a picture to a Gaussian over the latent space.
 
     Parameters
@@ -108,6 +121,8 @@ def image_encoder(image_shape, latent_dim, *, filters=(32, 64), name="encoder"):
         Length of the latent vector.
     filters : sequence of int
         Channels after each halving.
+    hidden : int
+        Width of the dense layer before the outputs.
 
     Returns
     -------
@@ -124,8 +139,8 @@ def image_encoder(image_shape, latent_dim, *, filters=(32, 64), name="encoder"):
     >>> [output.shape for output in image_encoder((28, 28, 1), 2).outputs]
     [(None, 2), (None, 2)]
     """
-    image, x = _convolutions(image_shape, filters, kernel_size=4)
-    x = layers.LeakyReLU(0.2)(layers.Dense(128)(x))
+    image, x = _convolutions(image_shape, filters, batch_norm=False)
+    x = layers.LeakyReLU(0.2)(layers.Dense(hidden)(x))
     mean = layers.Dense(latent_dim, name="mean")(x)
     # Zeros at the start: the first codes have variance 1, and no exponential can overflow.
     log_variance = layers.Dense(latent_dim, kernel_initializer="zeros", name="log_variance")(x)
@@ -165,12 +180,17 @@ def image_features(image_shape, feature_dim=64, *, filters=(32, 64, 64), dropout
     return keras.Model(image, layers.Dense(feature_dim, activation="relu")(x), name=name)
 
 
-def _convolutions(image_shape, filters, kernel_size):
+def _convolutions(image_shape, filters, batch_norm):
     """The body that discriminator and encoder share: rescale to [-1, 1], halve the size at each convolution."""
     image = keras.Input(_image_shape(image_shape, halvings=len(filters)), name="image")
     x = layers.Rescaling(2.0, offset=-1.0)(image)
-    for count in filters:
-        x = layers.LeakyReLU(0.2)(layers.Conv2D(count, kernel_size, strides=2, padding="same")(x))
+    for stage, count in enumerate(filters):
+        # The first layer sees the pictures as they are: normalised, it could not tell a dark batch from a bright one.
+        normalise = batch_norm and stage > 0
+        x = layers.Conv2D(count, 4, strides=2, padding="same", use_bias=not normalise)(x)
+        if normalise:
+            x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.LeakyReLU(0.2)(x)
     return image, layers.Flatten()(x)
 
 

@@ -105,17 +105,21 @@ def show_images(images, *, columns=10, titles=None, scale=0.7):
     >>> plt.close(figure)
     """
     pictures = [checks.image(image, "image") for image in images]
+    if not pictures:
+        raise ValueError("there are no images to show")
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(f"there are {len(titles)} titles for {len(pictures)} images; expected one for each")
     columns = min(checks.integer(columns, "columns"), len(pictures))
     rows = -(-len(pictures) // columns)
     shape = pictures[0].shape
     height = scale * shape[0] / shape[1] + (0.25 if titles is not None else 0)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns * scale, rows * height), squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(columns * scale, rows * height), squeeze=False, layout="constrained"
+    )
     for index, axis in enumerate(axes.flat):
         axis.axis("off")
         if index < len(pictures):
-            axis.imshow(pictures[index].squeeze(), vmin=0, vmax=1)
+            axis.imshow(pictures[index][..., 0] if pictures[index].shape[2:] == (1,) else pictures[index], vmin=0, vmax=1)
             if titles is not None:
                 axis.set_title(titles[index])
     for axis in list(axes.flat)[len(pictures) :]:
@@ -206,7 +210,10 @@ def glue(name, value):
 
     Examples
     --------
+    A Python session without a notebook prints what a notebook keeps:
+
     >>> glue("answer", f"{6 * 7}")
+    {'application/papermill.record/text/plain': '42'}
     """
     from IPython.display import display
 

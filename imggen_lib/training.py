@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import keras
@@ -15,6 +16,7 @@ from imggen_lib import checks, files
 
 PROFILES = ("quick", "full")
 RECORD = "imggen.json"
+SEEDS = "imggen_seeds.json"
 
 
 def profile():
@@ -224,17 +226,24 @@ class StopOnSignal(keras.callbacks.Callback):
         Whether that happened.
     """
 
-    stopped = False
+    def __init__(self):
+        super().__init__()
+        self.stopped, self.former = False, {}
 
     def on_train_begin(self, logs=None):
         self.former = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.stopped:
+            self.model.stop_training = True
 
     def on_train_end(self, logs=None):
         for number, handler in self.former.items():
             signal.signal(number, handler)
 
     def _stop(self, number, frame):
-        self.stopped = self.model.stop_training = True
+        # The model is left alone until the step has ended: on JAX its state is away, inside the compiled step.
+        self.stopped = True
 
 
 def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed, checkpoint, callbacks=()):
@@ -263,6 +272,17 @@ def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed,
     ------
     ValueError
         If not exactly one of steps and seconds is given, or the data make no batch.
+
+    Examples
+    --------
+    >>> from imggen_lib import catalog, datasets
+    >>> model = catalog.recipe("vae_2d").build((8, 8, 1), 10, seed=0)
+    >>> model.compile(optimizer="adam")
+    >>> record = {"steps": 0, "seconds": 0.0}
+    >>> train(model, datasets.load("digits"), record, steps=2, batch_size=8, seed=0, checkpoint="partial.keras")
+    True
+    >>> record["steps"]
+    2
     """
     if (steps is None) == (seconds is None):
         raise ValueError(f"steps is {steps} and seconds is {seconds}; expected one of the two")
@@ -275,12 +295,16 @@ def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed,
     stopping = StopOnSignal()
     budget = [] if seconds is None else [TimeBudget(left["seconds"])]
     saving = Checkpoint(checkpoint, record)
-    model.fit(
-        batches,
-        shuffle=False,
-        verbose=0,
-        callbacks=[*budget, *callbacks, ProgressBar(**left), saving, stopping],
-    )
+    try:
+        model.fit(
+            batches,
+            shuffle=False,
+            verbose=0,
+            callbacks=[*budget, *callbacks, ProgressBar(**left), saving, stopping],
+        )
+    finally:
+        # Keras does not tell callbacks when training fails, and Ctrl-C must work again then.
+        stopping.on_train_end()
     if stopping.stopped:
         save(model, checkpoint, record)
     return not stopping.stopped
@@ -303,6 +327,14 @@ def save(model, path, record):
         If the path does not end in ``.keras``.
     FileNotFoundError
         If its folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "line.keras"
+    >>> save(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), path, {"steps": 0})
+    >>> load(path)[1]
+    {'steps': 0}
     """
     if Path(path).suffix != ".keras":
         raise ValueError(f"the file is {path}; expected a name that ends in .keras")
@@ -310,6 +342,8 @@ def save(model, path, record):
         model.save(temporary)
         with zipfile.ZipFile(temporary, "a") as archive:
             archive.writestr(RECORD, json.dumps(record, indent=2))
+            seeds = [keras.ops.convert_to_numpy(state).tolist() for state in _seed_states(model)]
+            archive.writestr(SEEDS, json.dumps(seeds))
 
 
 def load(path):
@@ -325,6 +359,13 @@ def load(path):
         If there is no such file.
     ValueError
         If it is damaged, or was not written by this library.
+
+    Examples
+    --------
+    >>> load("nowhere.keras")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: there is no file nowhere.keras
     """
     path = Path(path)
     if not path.is_file():
@@ -335,10 +376,26 @@ def load(path):
 
     try:
         with zipfile.ZipFile(path) as archive:
-            record = json.loads(archive.read(RECORD))
-        return keras.saving.load_model(path), record
-    except KeyError as error:
+            if not {RECORD, SEEDS} <= set(archive.namelist()):
+                raise _NoRecord
+            record, seeds = (json.loads(archive.read(name)) for name in (RECORD, SEEDS))
+        model = keras.saving.load_model(path)
+        for state, value in zip(_seed_states(model), seeds, strict=True):
+            state.assign(np.asarray(value, state.dtype))
+        return model, record
+    except _NoRecord as error:
         raise ValueError(f"{path} has no record of its training; expected a file written by imggen train") from error
-    except (ValueError, OSError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, TypeError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a full disk, say: the file is not to blame
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is damaged or no model of this library ({reason}); train it again") from error
+
+
+def _seed_states(model):
+    """The states of a model's random generators, which Keras does not save with it."""
+    return [variable for variable in model.non_trainable_variables if variable.path.endswith("seed_generator_state")]
+
+
+class _NoRecord(Exception):
+    """Raised when a file was not written by :func:`save`."""

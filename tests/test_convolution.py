@@ -4,7 +4,7 @@ import scipy.signal
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from imggen_lib import convolution
+from imggen_lib import backend, convolution
 
 sizes = st.integers(1, 9)
 few = settings(max_examples=80, deadline=None)
@@ -31,6 +31,18 @@ def keras_conv(image, kernel, stride, padding, dilation):
         strides=stride,
         padding=padding,
         dilation_rate=dilation,
+    )
+    return ops.convert_to_numpy(result)[0, ..., 0]
+
+
+def keras_conv_transpose(image, kernel, stride, padding):
+    from keras import ops
+
+    result = ops.conv_transpose(
+        image[np.newaxis, ..., np.newaxis].astype("float32"),
+        kernel[..., np.newaxis, np.newaxis].astype("float32"),
+        strides=stride,
+        padding=padding,
     )
     return ops.convert_to_numpy(result)[0, ..., 0]
 
@@ -104,13 +116,115 @@ def test_both_paddings_agree_with_keras(padding, stride, dilation, kernel_shape)
     np.testing.assert_allclose(ours, keras_conv(image, kernel, stride, padding, dilation), atol=1e-5)
 
 
+@given(cases())
+@few
+def test_every_combination_agrees_with_keras(case):
+    """TensorFlow refuses stride and dilation together, so its kernel is spread out with zeros instead."""
+    image, kernel, options = case
+    expected = keras_conv(image, spread_out(kernel, options["dilation"]), options["stride"], options["padding"], 1)
+    np.testing.assert_allclose(convolution.cross_correlate(image, kernel, **options), expected, atol=1e-5)
+
+
+@given(cases())
+@few
+def test_windows_in_rows_times_the_kernel_are_the_sum(case):
+    image, kernel, options = case
+    rows = convolution.im2col(image, kernel.shape, **options)
+    expected = convolution.cross_correlate_loop(image, kernel, **options)
+    assert rows.shape == (expected.size, kernel.size)
+    np.testing.assert_allclose(rows @ kernel.ravel(), expected.ravel(), atol=1e-12)
+
+
+@given(cases())
+@few
+def test_the_matrix_does_what_the_sum_does(case):
+    image, kernel, options = case
+    matrix = convolution.as_matrix(kernel, image.shape, **options)
+    expected = convolution.cross_correlate_loop(image, kernel, **options)
+    assert matrix.shape == (expected.size, image.size)
+    np.testing.assert_allclose(matrix @ image.ravel(), expected.ravel(), atol=1e-12)
+
+
+@given(cases())
+@few
+def test_transposed_is_the_adjoint_to_rounding_error(case):
+    image, kernel, options = case
+    down = convolution.cross_correlate(image, kernel, **options)
+    other = np.random.default_rng(1).normal(size=down.shape)
+    up = convolution.cross_correlate_transposed(other, kernel, **options, output_shape=image.shape)
+    rounding = 1e-14 * np.abs(kernel).sum() * np.linalg.norm(image) * np.linalg.norm(other)
+    assert abs(np.vdot(down, other) - np.vdot(image, up)) <= rounding
+    matrix = convolution.as_matrix(kernel, image.shape, **options)
+    np.testing.assert_allclose(up, (matrix.T @ other.ravel()).reshape(image.shape), atol=1e-12)
+
+
+@given(cases())
+@few
+def test_transposed_goes_back_to_a_size_that_shrinks_to_the_one_given(case):
+    image, kernel, options = case
+    result = convolution.cross_correlate_transposed(image, kernel, **options)
+    for n, k, m in zip(image.shape, kernel.shape, result.shape, strict=True):
+        assert convolution.transposed_size(n, k, **options) == m
+        assert convolution.output_size(m, k, **options) == n
+
+
+@given(cases())
+@few
+def test_transposed_agrees_with_keras(case):
+    """TensorFlow refuses a dilation here on a CPU, so its kernel is spread out with zeros instead."""
+    image, kernel, options = case
+    expected = keras_conv_transpose(image, spread_out(kernel, options["dilation"]), options["stride"], options["padding"])
+    ours = convolution.cross_correlate_transposed(image, kernel, **options)
+    assert ours.shape == expected.shape
+    np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("padding", ["valid", "same"])
-@pytest.mark.parametrize(("stride", "dilation"), [(2, 2), (3, 2), (2, 3)])
-def test_stride_and_dilation_together_agree_with_keras(padding, stride, dilation):
-    """TensorFlow refuses the two together, so its kernel is spread out with zeros instead."""
-    image, kernel = random_pair((11, 14), (3, 2))
-    ours = convolution.cross_correlate(image, kernel, stride=stride, padding=padding, dilation=dilation)
-    np.testing.assert_allclose(ours, keras_conv(image, spread_out(kernel, dilation), stride, padding, 1), atol=1e-5)
+@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 2), (4, 2), (2, 3), (5, 1)])
+def test_transposed_agrees_with_the_layer(kernel_size, stride, padding):
+    from keras import layers, ops
+
+    image, kernel = random_pair((5, 4), (kernel_size, kernel_size))
+    layer = layers.Conv2DTranspose(1, kernel_size, strides=stride, padding=padding, use_bias=False)
+    layer.build((None, 5, 4, 1))
+    layer.set_weights([kernel[..., np.newaxis, np.newaxis]])
+    theirs = ops.convert_to_numpy(layer(image[np.newaxis, ..., np.newaxis].astype("float32")))[0, ..., 0]
+    ours = convolution.cross_correlate_transposed(image, kernel, stride=stride, padding=padding)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("image_size", [7, 8])
+def test_transposed_is_the_gradient_of_the_sum(image_size):
+    """Both sizes shrink to 4; the gradient knows which one it came from, and so does ``output_shape``."""
+    from keras import ops
+
+    image, kernel = random_pair((image_size, image_size), (3, 3))
+    upstream = np.random.default_rng(1).normal(size=(4, 4)).astype("float32")
+
+    def weighted_sum(x):
+        y = ops.conv(x, kernel[..., np.newaxis, np.newaxis].astype("float32"), strides=2, padding="same")
+        return y[0, ..., 0] * upstream
+
+    gradient = backend.input_gradient(weighted_sum, ops.convert_to_tensor(image[np.newaxis, ..., np.newaxis], "float32"))
+    ours = convolution.cross_correlate_transposed(upstream, kernel, stride=2, padding="same", output_shape=image.shape)
+    np.testing.assert_allclose(ours, ops.convert_to_numpy(gradient)[0, ..., 0], atol=1e-5)
+
+
+def test_transposing_ones_counts_how_many_stamps_meet():
+    counts = convolution.cross_correlate_transposed(np.ones((1, 4)), np.ones((1, 3)), stride=2)
+    np.testing.assert_array_equal(counts[0], [1, 1, 2, 1, 2, 1, 2, 1, 1])
+
+
+@given(cases())
+@few
+def test_through_frequencies_it_is_the_same_convolution(case):
+    image, kernel, options = case
+    padding = options["padding"]
+    assume(padding == "same" or all(k <= n for k, n in zip(kernel.shape, image.shape, strict=True)))
+    expected = convolution.convolve(image, kernel, padding=padding)
+    np.testing.assert_allclose(convolution.convolve_fft(image, kernel, padding=padding), expected, atol=1e-12)
+    single = convolution.convolve_fft(image.astype("float32"), kernel.astype("float32"), padding=padding)
+    np.testing.assert_allclose(single, expected, atol=1e-5)
 
 
 def test_convolving_a_point_draws_the_kernel():
@@ -128,35 +242,94 @@ def test_convolution_is_commutative_and_cross_correlation_is_not():
     assert not np.allclose(convolution.cross_correlate(padded[0], b), convolution.cross_correlate(padded[1], a))
 
 
-def test_inputs_are_left_alone_and_precision_is_kept():
+# Each function as one of an image, a kernel and the options, whatever else it takes.
+FUNCTIONS = {
+    "cross_correlate": convolution.cross_correlate,
+    "convolve": convolution.convolve,
+    "cross_correlate_loop": convolution.cross_correlate_loop,
+    "cross_correlate_transposed": convolution.cross_correlate_transposed,
+    "convolve_fft": convolution.convolve_fft,
+    "im2col": lambda image, kernel, **options: convolution.im2col(image, np.shape(kernel), **options),
+    "as_matrix": lambda image, kernel, **options: convolution.as_matrix(kernel, np.shape(image), **options),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_inputs_are_left_alone_and_precision_is_kept(name):
     image, kernel = (array.astype("float32") for array in random_pair((6, 6), (3, 3)))
     before = image.copy(), kernel.copy()
-    for function in (convolution.cross_correlate, convolution.convolve, convolution.cross_correlate_loop):
-        assert function(image, kernel, padding="same").dtype == np.float32
+    for padding in ("valid", "same"):
+        result = FUNCTIONS[name](image, kernel, padding=padding)
+        assert result.dtype == np.float32
+        result[...] = 0
     np.testing.assert_array_equal(image, before[0])
     np.testing.assert_array_equal(kernel, before[1])
 
 
-@pytest.mark.parametrize("function", [convolution.cross_correlate, convolution.convolve, convolution.cross_correlate_loop])
+# Who sees which fault: im2col and as_matrix take the shape of kernel and image alone, transposing makes an image larger.
+SEE = {
+    "image": set(FUNCTIONS) - {"as_matrix"},
+    "kernel": set(FUNCTIONS) - {"im2col"},
+    "fit": set(FUNCTIONS) - {"cross_correlate_transposed"},
+    "padding": set(FUNCTIONS),
+    "step": set(FUNCTIONS) - {"convolve_fft"},
+}
+BAD = [
+    ("fit", np.ones((2, 2)), np.ones((3, 1)), {}, (ValueError, "kernel reaches over 3 pixels and the image has 2")),
+    ("fit", np.ones((2, 2)), np.ones((1, 3)), {}, (ValueError, "kernel reaches over 3 pixels and the image has 2")),
+    ("image", np.ones((0, 2)), np.ones((1, 1)), {}, (ValueError, "image is empty")),
+    ("kernel", np.ones((2, 2)), np.ones((0, 0)), {}, (ValueError, "kernel is empty")),
+    ("image", np.full((2, 2), np.nan), np.ones((1, 1)), {}, (ValueError, "image contains NaN")),
+    ("kernel", np.ones((2, 2)), np.full((1, 1), np.inf), {}, (ValueError, "kernel contains NaN or infinite")),
+    ("image", np.ones((2, 2, 1)), np.ones((1, 1)), {}, (ValueError, "image has the shape")),
+    ("kernel", np.ones((2, 2)), np.ones(2), {}, (ValueError, "kernel has the shape")),
+    ("image", np.array([["a"]]), np.ones((1, 1)), {}, (TypeError, "image has the dtype")),
+    ("image", np.ones((2, 2), bool), np.ones((1, 1)), {}, (TypeError, "image has the dtype bool")),
+    ("kernel", np.ones((2, 2)), np.array([[1j]]), {}, (TypeError, "kernel has the dtype")),
+    ("padding", np.ones((2, 2)), np.ones((1, 1)), {"padding": "full"}, (ValueError, "padding is 'full'")),
+    ("step", np.ones((2, 2)), np.ones((1, 1)), {"stride": 0}, (ValueError, "stride is 0; expected at least 1")),
+    ("step", np.ones((2, 2)), np.ones((1, 1)), {"stride": -2}, (ValueError, "stride is -2; expected at least 1")),
+    ("step", np.ones((2, 2)), np.ones((1, 1)), {"stride": 1.5}, (TypeError, "stride is 1.5; expected a whole number")),
+    ("step", np.ones((2, 2)), np.ones((1, 1)), {"stride": (2, 2)}, (TypeError, "stride is .2, 2.; expected a whole")),
+    ("step", np.ones((2, 2)), np.ones((1, 1)), {"dilation": 0}, (ValueError, "dilation is 0; expected at least 1")),
+    ("step", np.ones((2, 2)), np.ones((1, 1)), {"dilation": -1}, (ValueError, "dilation is -1; expected at least 1")),
+]
+
+
 @pytest.mark.parametrize(
-    ("image", "kernel", "options", "error"),
+    ("name", "image", "kernel", "options", "error"),
+    [(name, *case) for what, *case in BAD for name in sorted(SEE[what])],
+)
+def test_bad_arguments_are_named(name, image, kernel, options, error):
+    with pytest.raises(error[0], match=error[1]):
+        FUNCTIONS[name](image, kernel, **options)
+
+
+@pytest.mark.parametrize("name", sorted(SEE["fit"] - {"convolve_fft"}))
+def test_a_dilated_kernel_is_measured_by_its_reach(name):
+    with pytest.raises(ValueError, match="kernel reaches over 5 pixels and the image has 4"):
+        FUNCTIONS[name](np.ones((4, 4)), np.ones((3, 3)), dilation=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
     [
-        (np.ones((2, 2)), np.ones((3, 1)), {}, (ValueError, "kernel reaches over 3 pixels and the image has 2")),
-        (np.ones((4, 4)), np.ones((3, 3)), {"dilation": 2}, (ValueError, "kernel reaches over 5 pixels")),
-        (np.ones((0, 2)), np.ones((1, 1)), {}, (ValueError, "image is empty")),
-        (np.ones((2, 2)), np.ones((0, 0)), {}, (ValueError, "kernel is empty")),
-        (np.full((2, 2), np.nan), np.ones((1, 1)), {}, (ValueError, "image contains NaN")),
-        (np.ones((2, 2)), np.full((1, 1), np.inf), {}, (ValueError, "kernel contains NaN or infinite")),
-        (np.ones((2, 2, 1)), np.ones((1, 1)), {}, (ValueError, "image has the shape")),
-        (np.ones((2, 2)), np.ones(2), {}, (ValueError, "kernel has the shape")),
-        (np.ones((2, 2)), np.ones((1, 1)), {"padding": "full"}, (ValueError, "padding is 'full'")),
-        (np.ones((2, 2)), np.ones((1, 1)), {"stride": 0}, (ValueError, "stride is 0")),
-        (np.ones((2, 2)), np.ones((1, 1)), {"stride": 1.5}, (TypeError, "stride is 1.5; expected a whole number")),
-        (np.ones((2, 2)), np.ones((1, 1)), {"dilation": 0}, (ValueError, "dilation is 0")),
-        (np.array([["a"]]), np.ones((1, 1)), {}, (TypeError, "image has the dtype")),
-        (np.ones((2, 2)), np.array([[1j]]), {}, (TypeError, "kernel has the dtype")),
+        (lambda: convolution.im2col(np.ones((3, 3)), 3), (TypeError, "kernel_shape is 3; expected a tuple")),
+        (lambda: convolution.im2col(np.ones((3, 3)), (3,)), (ValueError, "kernel_shape is .3,.; expected two")),
+        (lambda: convolution.im2col(np.ones((3, 3)), (2, 0)), (ValueError, "kernel_shape is 0; expected at least 1")),
+        (lambda: convolution.as_matrix(np.ones((1, 1)), (2, 2.0)), (TypeError, "image_shape is 2.0")),
+        (lambda: convolution.as_matrix(np.ones((1, 1)), (0, 2)), (ValueError, "image_shape is 0")),
+        (lambda: convolution.transposed_size(0, 3), (ValueError, "size is 0")),
+        (
+            lambda: convolution.cross_correlate_transposed(np.ones((2, 2)), np.ones((3, 3)), stride=2, output_shape=(5, 7)),
+            (ValueError, r"output_shape is \(5, 7\), which shrinks to \(2, 3\); .* image, \(2, 2\), such as \(5, 5\)"),
+        ),
+        (
+            lambda: convolution.cross_correlate_transposed(np.ones((2, 2)), np.ones((3, 3)), output_shape=(2, 4)),
+            (ValueError, "kernel reaches over 3 pixels and the image has 2"),
+        ),
     ],
 )
-def test_bad_arguments_are_named(function, image, kernel, options, error):
+def test_bad_shapes_are_named(call, error):
     with pytest.raises(error[0], match=error[1]):
-        function(image, kernel, **options)
+        call()

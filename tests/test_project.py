@@ -20,7 +20,16 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # The names that differ between the Python package index and conda-forge.
 CONDA_NAMES = {"matplotlib-base": "matplotlib"}
 # Not needed to read or run the book: tools of those who change it, and backends.
-NOT_FOR_CONDA = {"codespell", "hypothesis", "nbstripout", "pre-commit", "pytest-xdist", "ruff"}
+NOT_FOR_CONDA = {
+    "axe-playwright-python",
+    "codespell",
+    "hypothesis",
+    "nbstripout",
+    "playwright",
+    "pre-commit",
+    "pytest-xdist",
+    "ruff",
+}
 
 
 def bounds(lines):

@@ -11,6 +11,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -117,12 +118,27 @@ def build(root):
     command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", root]
     command += ["-W", "-n", "--keep-going", "-q"]
     status = subprocess.run(list(map(str, command)), cwd=root).returncode
+    for file in html.rglob("*.html"):
+        mend(file)
     problems = check(root, html)
     if status:
         problems.insert(0, "jupyter-book found warnings or errors, see above")
     if not problems:
         print(f"book: {len(pages(root))} pages, open {html / 'index.html'}")
     return problems
+
+
+def mend(file):
+    """Mend in a built page what the packages that make it get wrong, and no setting of theirs can change."""
+    text = file.read_text()
+    # Two extensions add the scripts of Thebe, which this book does not use: the second declares its names again.
+    text = re.sub(
+        r'<script>const THEBE_JS_URL = .*?</script>\s*<script async="async" src="[^"]*thebe[^"]*"></script>', "", text
+    )
+    text = re.sub(r"<script>const THEBE_JS_URL = .*?</script>", "", text)
+    # Docutils gives the entries of a bibliography a role that ARIA has deprecated, in a list that is none then.
+    text = re.sub(r' role="(doc-biblioentry|list)"', "", text)
+    file.write_text(text)
 
 
 def check(root, html):

@@ -14,6 +14,9 @@ class GenerativeModel(keras.Model):
     callbacks, progress bars, saving and loading are Keras's.
     """
 
+    #: How many classes a conditional model was trained with; None if it draws without labels.
+    classes = None
+
     def sample(self, n, *, seed, labels=None):
         """Draw pictures.
 
@@ -63,7 +66,7 @@ class MovingAverage(keras.layers.Layer):
     network : keras.Model
         The network to follow. Its weights are copied now.
     momentum : float
-        The largest m, in [0, 1).
+        The largest m, in [0, 1].
 
     References
     ----------
@@ -86,13 +89,14 @@ class MovingAverage(keras.layers.Layer):
         self.network.set_weights(network.get_weights())
         # Keras asks each variable, not the layer around it, whether an optimizer may move it.
         self.network.trainable = False
-        self.updates = self.add_weight(shape=(), initializer="zeros", trainable=False, name="updates")
+        self.updates = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="updates")
         self.built = True
 
     def follow(self, network):
         """Move the average one step towards the network's present weights. Meant to be called in a training step."""
-        momentum = ops.minimum(self.momentum, (1 + self.updates) / (10 + self.updates))
-        self.updates.assign_add(1.0)
+        updates = ops.cast(self.updates, "float32")
+        momentum = ops.minimum(self.momentum, (1 + updates) / (10 + updates))
+        self.updates.assign_add(1)
         for mean, weight in zip(self.network.weights, network.weights, strict=True):
             if weight.dtype == mean.dtype and weight.dtype.startswith("float"):
                 mean.assign(momentum * mean + (1 - momentum) * weight)

@@ -26,7 +26,7 @@ class GaussianImageModel:
     """
 
     def __init__(self, *, ridge=1e-4):
-        self.ridge = checks.real(ridge, "ridge", minimum=0)
+        self.ridge = checks.real(ridge, "ridge", minimum=1e-12)
         self.mean = self.variances = self.directions = self.image_shape = None
 
     def fit(self, images):

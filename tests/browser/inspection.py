@@ -1,0 +1,64 @@
+"""Opens one page in a browser and returns all that is wrong with it."""
+
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+
+AXE_OPTIONS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}
+# A page without its pictures.
+LARGEST_PAGE = 1_000_000
+
+# Elements that stick out of the page to the right, unless something around them scrolls or cuts.
+OVERFLOW = """() => {
+  const width = document.documentElement.clientWidth;
+  const contained = element => {
+    for (let e = element.parentElement; e && e !== document.body; e = e.parentElement) {
+      if (['auto', 'scroll', 'hidden', 'clip'].includes(getComputedStyle(e).overflowX)) return true;
+    }
+    return false;
+  };
+  return [...document.querySelectorAll('main *')]
+    .filter(e => e.getBoundingClientRect().right > width + 1 && e.getClientRects().length && !contained(e))
+    .map(e => e.tagName.toLowerCase() + '.' + e.className);
+}"""
+NO_ALT = """() => [...document.images]
+  .filter(i => !i.hasAttribute('alt') || (i.closest('main') && !i.alt.trim()) || /\\.(png|svg|jpg)$/.test(i.alt))
+  .map(i => i.src)"""
+BROKEN = "() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+UNTYPESET = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"
+
+
+def faults(browser, address, page, *, scheme="light", width=1280):
+    """Return a list of faults of one page, in words."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab = context.new_page()
+    found = []
+    own = urlsplit(address).netloc
+
+    def leave_alone(route):
+        found.append(f"asks another host for {route.request.url}")
+        route.abort()
+
+    tab.route(lambda url: urlsplit(url).netloc not in (own, "") and urlsplit(url).scheme != "data", leave_alone)
+    tab.on("console", lambda message: found.append(f"console: {message.text}") if message.type == "error" else None)
+    tab.on("pageerror", lambda error: found.append(f"script error: {error}"))
+    tab.goto(f"{address}/{page}.html", wait_until="load")
+    tab.evaluate(f"document.documentElement.dataset.mode = document.documentElement.dataset.theme = '{scheme}'")
+    tab.wait_for_function(f"({UNTYPESET})() === 0 || !window.MathJax", timeout=30_000)
+    tab.wait_for_timeout(200)
+
+    found += [f"sticks out to the right: {element}" for element in tab.evaluate(OVERFLOW)]
+    if tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"):
+        found.append("scrolls sideways")
+    found += [f"picture without alt text: {source}" for source in tab.evaluate(NO_ALT)]
+    found += [f"picture that does not load: {source}" for source in tab.evaluate(BROKEN)]
+    if untypeset := tab.evaluate(UNTYPESET):
+        found.append(f"{untypeset} formulas are not typeset")
+    weight = len(tab.content().encode())
+    if weight > LARGEST_PAGE:
+        found.append(f"weighs {weight:,} bytes without its pictures")
+    for violation in Axe().run(tab, options=AXE_OPTIONS).response["violations"]:
+        where = violation["nodes"][0]["target"]
+        found.append(f"axe: {violation['id']}: {violation['help']} ({len(violation['nodes'])} times, {where})")
+    context.close()
+    return found
