@@ -12,9 +12,11 @@ book: $(SETUP) ## execute the changed pages and build _build/html/index.html
 	$(BIN)/python tools/book.py execute
 	$(BIN)/python tools/book.py build
 
-test: $(SETUP) ## run every test, and every changed page
-	$(BIN)/python -m pytest
+test: $(SETUP) ## run every test, every changed page, and the built book in a browser if there is one
+	$(BIN)/python -m pytest --ignore=tests/browser
 	$(BIN)/python tools/book.py execute
+	$(BIN)/python tools/book.py build
+	$(BIN)/python -m pytest tests/browser
 
 lab: $(SETUP) ## open the pages in JupyterLab
 	$(BIN)/jupyter lab chapters

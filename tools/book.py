@@ -27,6 +27,7 @@ import yaml
 
 TIMEOUT = 600
 RUNS = "runs.json"
+MADE_FROM = "made-from.txt"
 
 
 def main():
@@ -97,6 +98,10 @@ def execute(root):
 def build(root):
     """Build the HTML from the executed pages and check it. Return what went wrong, one line each."""
     executed, source, html = (root / "_build" / name for name in ("executed", "source", "html"))
+    made_from = _digest_of_sources(root, executed)
+    if (html / MADE_FROM).is_file() and (html / MADE_FROM).read_text() == made_from:
+        print(f"book: nothing changed, open {html / 'index.html'}")
+        return []
     shutil.rmtree(source, ignore_errors=True)
     shutil.rmtree(html, ignore_errors=True)
     runs = _read_runs(executed)
@@ -124,6 +129,7 @@ def build(root):
     if status:
         problems.insert(0, "jupyter-book found warnings or errors, see above")
     if not problems:
+        (html / MADE_FROM).write_text(made_from)
         print(f"book: {len(pages(root))} pages, open {html / 'index.html'}")
     return problems
 
@@ -191,6 +197,16 @@ def _digest_of_surroundings(root):
         if file.suffix != ".pyc" and file.is_file():
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.digest()
+
+
+def _digest_of_sources(root, executed):
+    """A digest of all that the HTML is built from."""
+    digest = hashlib.sha256()
+    files = [Path(__file__), *(root / name for name in ("_config.yml", "_toc.yml", "references.bib", "requirements.lock"))]
+    files += [root / f"{page}.md" for page in pages(root)] + sorted((root / "_static").rglob("*")) + [executed / RUNS]
+    for file in filter(Path.is_file, files):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _execute_copies(root, executed, names):

@@ -4,18 +4,11 @@ import functools
 import http.server
 import os
 import shutil
-import sys
 import threading
-from pathlib import Path
 
 import pytest
+from inspection import HTML, ROOT, book
 from playwright.sync_api import sync_playwright
-
-ROOT = Path(__file__).parents[2]
-HTML = ROOT / "_build" / "html"
-sys.path.insert(0, str(ROOT / "tools"))
-
-import book  # noqa: E402
 
 
 def unless_ci(reason):

@@ -1,8 +1,18 @@
 """Opens one page in a browser and returns all that is wrong with it."""
 
+import sys
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
+
+ROOT = Path(__file__).parents[2]
+HTML = ROOT / "_build" / "html"
+sys.path.insert(0, str(ROOT / "tools"))
+
+import book  # noqa: E402
+
+__all__ = ["HTML", "ROOT", "book", "faults"]
 
 AXE_OPTIONS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}
 # A page without its pictures.
@@ -18,7 +28,8 @@ OVERFLOW = """() => {
     return false;
   };
   return [...document.querySelectorAll('main *')]
-    .filter(e => e.getBoundingClientRect().right > width + 1 && e.getClientRects().length && !contained(e))
+    .filter(e => e.checkVisibility({visibilityProperty: true}) && !e.closest('.bd-sidebar-secondary'))
+    .filter(e => e.getBoundingClientRect().right > width + 1 && !contained(e))
     .map(e => e.tagName.toLowerCase() + '.' + e.className);
 }"""
 NO_ALT = """() => [...document.images]

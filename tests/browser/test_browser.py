@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import HTML, ROOT, book
-from inspection import faults
+from inspection import HTML, ROOT, book, faults
 
 
 @pytest.mark.parametrize("width", [1280, 390])

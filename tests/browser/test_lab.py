@@ -1,0 +1,76 @@
+"""JupyterLab as a reader starts it: one page of each part is opened and run by the menu, and must not fail."""
+
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from inspection import ROOT, book
+
+TOKEN = "test"
+ONE_PAGE_A_PART = list(
+    {Path(page).parent: page for page in book.pages(ROOT) if (ROOT / f"{page}.ipynb").is_file()}.values()
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab over a copy of the pages, on a free port; its address."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "chapters", folder / "chapters")
+    port = 8899
+    command = [Path(sys.executable).with_name("jupyter"), "lab", "--no-browser", f"--port={port}", "--allow-root"]
+    command += [
+        f"--IdentityProvider.token={TOKEN}",
+        "--ServerApp.ip=127.0.0.1",
+        "--LabApp.news_url=",
+        "--expose-app-in-browser",
+    ]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=log, stderr=log)
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=1)
+                break
+            except (urllib.error.URLError, TimeoutError):
+                time.sleep(0.5)
+        else:
+            pytest.fail(f"JupyterLab did not start: {(folder / 'log').read_text()[-2000:]}")
+        yield address
+        server.terminate()
+        server.wait(timeout=20)
+
+
+@pytest.mark.parametrize("page", ONE_PAGE_A_PART)
+def test_a_page_runs_by_the_menu_and_shows_its_pictures(chromium, lab, page):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(f"{lab}/lab/tree/{page}.ipynb?token={TOKEN}&reset")
+    tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    tab.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=60_000)
+    tab.click("text=Run")
+    tab.click("text=Run All Cells")
+    # The notebook model holds all cells, also those that are not drawn because they are off the screen.
+    state = """() => {
+      const all = [...window.jupyterapp.shell.currentWidget.content.model.cells];
+      const cells = all.filter(c => c.type === 'code' && c.sharedModel.source);
+      const outputs = cells.flatMap(c => c.toJSON().outputs);
+      return {
+        left: cells.filter(c => !c.executionCount).length,
+        errors: outputs.filter(o => o.output_type === 'error').map(o => o.evalue),
+        pictures: outputs.filter(o => o.data && o.data['image/png']).length,
+      };
+    }"""
+    tab.wait_for_function("() => window.jupyterapp", timeout=30_000)
+    deadline = time.monotonic() + 240
+    while (found := tab.evaluate(state))["left"] and not found["errors"] and time.monotonic() < deadline:
+        tab.wait_for_timeout(1000)
+    context.close()
+    assert found["errors"] == []
+    assert found["left"] == 0
+    assert found["pictures"] > 0
