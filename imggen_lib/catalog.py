@@ -135,7 +135,7 @@ _RECIPES = {
             "Variational autoencoder with 100 latent numbers",
             _vae(100),
             quick=Budget("fashion_mnist", 1000),
-            full=Budget("fashion_mnist_full", 3500),
+            full=Budget("fashion_mnist_full", 2500),
             batch_size=128,
             learning_rate=1e-3,
         ),
