@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from imggen_lib import checks
+from imggen_lib import backend, checks
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -40,6 +40,7 @@ class Classifier(keras.Model):
         """Compile for integer labels: cross-entropy on logits, and accuracy, unless told otherwise."""
         kwargs.setdefault("loss", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         kwargs.setdefault("metrics", ["accuracy"])
+        kwargs.setdefault("jit_compile", backend.jit_compile())
         super().compile(optimizer=optimizer, **kwargs)
 
     def call(self, images, training=False):
