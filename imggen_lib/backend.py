@@ -58,8 +58,8 @@ def input_gradient(function, inputs):
 def jit_compile():
     """Return what Keras's ``compile`` should be told as ``jit_compile``: False for TensorFlow on a CPU.
 
-    XLA's convolutions use one core there, TensorFlow's own use all of them. On a GPU, and on JAX, which has no other way, the
-    decision is Keras's.
+    XLA's convolutions use one core there, TensorFlow's own use all of them. On a GPU, and on JAX, which has no other
+    way, the decision is Keras's.
 
     Examples
     --------

@@ -84,7 +84,7 @@ def execute(root):
         if _executed_well(executed / name):
             runs[name] = {"key": key, "with": _provenance(), "seconds": seconds(executed / name)}
         else:
-            problems.append(f"{name} failed: a cell raised an error, see above")
+            problems.append(f"{name} failed: it did not run through, see above")
     runs = {name: runs[name] for notebook in notebooks if (name := notebook.relative_to(root).as_posix()) in runs}
     (executed / RUNS).write_text(json.dumps(runs, indent=1))
     times = [runs[name]["seconds"] for name in runs]
@@ -217,7 +217,10 @@ def _execute_copies(root, executed, names):
         for name, copy in zip(names, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy)
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", folder]
+        # Settings of its own: those of the project are for its tests.
+        settings = Path(folder) / "pytest.ini"
+        settings.write_text("[pytest]\n")
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", settings, "--rootdir", folder]
         command += ["--nbmake", "--overwrite", f"--nbmake-timeout={TIMEOUT}", "--verbose", *copies]
         subprocess.run(list(map(str, command)), cwd=root)
         for name, copy in zip(names, copies, strict=True):
