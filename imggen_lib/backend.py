@@ -53,21 +53,3 @@ def input_gradient(function, inputs):
         inputs = inputs if inputs.requires_grad else inputs.detach().requires_grad_(True)
         return torch.autograd.grad(keras.ops.sum(function(inputs)), inputs, create_graph=True)[0]
     raise NotImplementedError(f"gradients by the input are not written for the Keras backend {backend}")
-
-
-def jit_compile():
-    """Return what Keras's ``compile`` should be told as ``jit_compile``: False for TensorFlow on a CPU.
-
-    XLA's convolutions use one core there, TensorFlow's own use all of them. On a GPU, and on JAX, which has no other
-    way, the decision is Keras's.
-
-    Examples
-    --------
-    >>> jit_compile() in ("auto", False)
-    True
-    """
-    if keras.backend.backend() != "tensorflow":
-        return "auto"
-    import tensorflow as tf
-
-    return "auto" if tf.config.list_physical_devices("GPU") else False

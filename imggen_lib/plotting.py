@@ -213,7 +213,7 @@ def glue(name, value):
     A Python session without a notebook prints what a notebook keeps:
 
     >>> glue("answer", f"{6 * 7}")
-    {'application/papermill.record/text/plain': '42'}
+    {'application/papermill.record/text/plain': "'42'"}
     """
     from IPython.display import display
 

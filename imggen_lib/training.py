@@ -220,10 +220,7 @@ class Checkpoint(keras.callbacks.Callback):
 class StopOnSignal(keras.callbacks.Callback):
     """Let Ctrl-C, or a polite request to end, stop training after the current batch rather than inside it.
 
-    Attributes
-    ----------
-    stopped : bool
-        Whether that happened.
+    Its attribute ``stopped`` tells whether that happened.
     """
 
     def __init__(self):

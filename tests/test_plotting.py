@@ -114,7 +114,7 @@ def test_glue_displays_its_value_where_the_book_looks_for_it(monkeypatch):
     monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append((data, options)))
     plotting.glue("answer", "42")
     ((data, options),) = shown
-    assert data == {"application/papermill.record/text/plain": "42"} and options["raw"]
+    assert data == {"application/papermill.record/text/plain": "'42'"} and options["raw"]
     assert options["metadata"]["scrapbook"] == {"name": "answer", "mime_prefix": "application/papermill.record/"}
 
 

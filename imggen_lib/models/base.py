@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from imggen_lib import backend, checks
+from imggen_lib import checks
 
 
 class GenerativeModel(keras.Model):
@@ -16,11 +16,6 @@ class GenerativeModel(keras.Model):
 
     #: How many classes a conditional model was trained with; None if it draws without labels.
     classes = None
-
-    def compile(self, *args, **kwargs):
-        """Compile as Keras does, for the device that is there; see :func:`imggen_lib.backend.jit_compile`."""
-        kwargs.setdefault("jit_compile", backend.jit_compile())
-        super().compile(*args, **kwargs)
 
     def sample(self, n, *, seed, labels=None):
         """Draw pictures.

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from imggen_lib import backend, checks
+from imggen_lib import checks
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -40,8 +40,12 @@ class Classifier(keras.Model):
         """Compile for integer labels: cross-entropy on logits, and accuracy, unless told otherwise."""
         kwargs.setdefault("loss", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         kwargs.setdefault("metrics", ["accuracy"])
-        kwargs.setdefault("jit_compile", backend.jit_compile())
         super().compile(optimizer=optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compile as before saving, which Keras leaves to a model that has a ``compile`` of its own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
 
     def call(self, images, training=False):
         """Return ``(n, classes)`` logits."""
