@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.set-up
 
-.PHONY: help book test lab lint bench weights clean
+.PHONY: help book test browser lab lint bench weights clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
@@ -12,10 +12,11 @@ book: $(SETUP) ## execute the changed pages and build _build/html/index.html
 	$(BIN)/python tools/book.py execute
 	$(BIN)/python tools/book.py build
 
-test: $(SETUP) ## run every test, every changed page, and the built book in a browser if there is one
+test: $(SETUP) ## run every test, and every changed page
 	$(BIN)/python -m pytest --ignore=tests/browser
 	$(BIN)/python tools/book.py execute
-	$(BIN)/python tools/book.py build
+
+browser: book ## look at the built book, and at JupyterLab, with the system's Chromium
 	$(BIN)/python -m pytest tests/browser
 
 lab: $(SETUP) ## open the pages in JupyterLab
