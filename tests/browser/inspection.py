@@ -14,7 +14,8 @@ import book  # noqa: E402
 
 __all__ = ["HTML", "ROOT", "book", "faults"]
 
-AXE_OPTIONS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}
+# Preloading, axe looks for imported style sheets beside the page instead of beside the sheet, and causes errors of its own.
+AXE_OPTIONS = {"preload": False, "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}
 # A page without its pictures.
 LARGEST_PAGE = 1_000_000
 
