@@ -1,5 +1,6 @@
 # Each target is one thing that a reader can also type. `make help` lists them.
 PYTHON ?= python3
+PAGES ?= chapters
 BIN := .venv/bin
 SETUP := .venv/.set-up
 
@@ -20,7 +21,7 @@ browser: book ## look at the built book, and at JupyterLab, with the system's Ch
 	$(BIN)/python -m pytest tests/browser
 
 lab: $(SETUP) ## open the pages in JupyterLab
-	$(BIN)/jupyter lab chapters
+	$(BIN)/jupyter lab $(OPTIONS) $(PAGES)
 
 lint: $(SETUP) ## what pre-commit checks, on every file
 	$(BIN)/pre-commit run --all-files

@@ -1,5 +1,12 @@
 """Figures as the pages show them. What a figure shows is said in its caption and alt text, which stand in the page."""
 
+import base64
+import html
+import inspect
+import io
+import os
+import uuid
+
 import matplotlib.pyplot as plt
 import numpy as np
 import skimage.util
@@ -189,6 +196,151 @@ def latent_map(decode, *, cells=15, extent=2.5):
     first, second = np.meshgrid(axis, axis[::-1])
     codes = np.column_stack([first.ravel(), second.ravel()])
     return contact_sheet(decode(codes), columns=cells, gap=0)
+
+
+def interactive(draw, **sliders):
+    """Let the reader move a picture's numbers by sliders, where somebody is there to move them.
+
+    In a live notebook (JupyterLab, Colab, VS Code) this shows one slider for each name and draws again whenever one moves.
+    Where pytest executes the page, as it does for the book, and outside a notebook, it draws once, to see that it can,
+    and shows nothing: the built page holds a static sequence in its place and no widget.
+
+    Parameters
+    ----------
+    draw : callable
+        Takes the sliders' values by name, each with a default where its slider starts. Returns a picture ``(height,
+        width[, channels])`` in [0, 1], a list of such pictures to show side by side, or the figure that it drew.
+    **sliders : tuple or list
+        ``(lowest, highest)`` or ``(lowest, highest, step)``, whole numbers or not; or a list of values to choose from.
+
+    Raises
+    ------
+    ValueError
+        If a slider is no parameter of ``draw``, or a parameter has no default.
+
+    See Also
+    --------
+    ipywidgets.interactive : what makes the sliders.
+
+    Examples
+    --------
+    >>> interactive(lambda grey=0.5: np.full((8, 8), grey), grey=(0.0, 1.0, 0.1))
+    """
+    defaults = {name: parameter.default for name, parameter in inspect.signature(draw).parameters.items()}
+    for name in sliders:
+        checks.choice(name, "slider", defaults)
+    for name, default in defaults.items():
+        if default is inspect.Parameter.empty:
+            raise ValueError(f"{name} has no default in draw; expected one, where the slider starts")
+
+    def show(**values):
+        drawn = draw(**values)
+        if not (drawn is None or isinstance(drawn, plt.Figure)):
+            pictures = drawn if isinstance(drawn, list) else [drawn]
+            show_images(pictures, columns=len(pictures), scale=min(3.4, 6.8 / len(pictures)))
+
+    if _somebody_is_there():
+        import ipywidgets
+        from IPython.display import display
+
+        # A default, not the middle, is where a slider starts: interactive reads it from draw's signature.
+        show.__signature__ = inspect.signature(draw)
+        display(ipywidgets.interactive(show, **sliders))
+    else:
+        before = plt.get_fignums()
+        show()
+        for number in set(plt.get_fignums()) - set(before):
+            plt.close(number)
+
+
+def show_film(frames, *, alt, caption, scale=1.0, seconds=0.25):
+    """Show pictures one after the other, with a button that plays or pauses them and a slider over the frames.
+
+    It stands still until somebody presses the button: nothing moves that the reader has not asked for. All frames are in
+    the page, in one PNG, so it needs neither a running kernel nor anything from another place.
+
+    Parameters
+    ----------
+    frames : array_like
+        ``(n, height, width, channels)`` in [0, 1], with 1 or 3 channels.
+    alt : str
+        What the film shows, for someone who cannot see it.
+    caption : str
+        Stands below it.
+    scale : float
+        Screen pixels for each pixel of a frame.
+    seconds : float
+        How long each frame stays.
+
+    Returns
+    -------
+    IPython.display.HTML
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two frames, or no alt text or caption.
+
+    Examples
+    --------
+    >>> "<button" in show_film(np.zeros((3, 8, 8, 1)), alt="Darkness", caption="Three dark pictures.").data
+    True
+    """
+    from IPython.display import HTML
+    from PIL import Image
+
+    frames = checks.real_array(frames, "frames", ndim=4)
+    if len(frames) < 2:
+        raise ValueError(f"frames holds {len(frames)} picture; expected two or more, for show_images shows a single one")
+    if not (alt and caption):
+        raise ValueError(f"alt is {alt!r} and caption is {caption!r}; expected a sentence each")
+    strip = contact_sheet(frames, columns=1, gap=0)
+    file = io.BytesIO()
+    Image.fromarray(np.round(strip * 255).astype("uint8")).save(file, "PNG", optimize=True)
+    return HTML(
+        _FILM.format(
+            name=f"film-{uuid.uuid5(uuid.NAMESPACE_OID, f'{alt}{caption}{strip.tobytes()}').hex[:12]}",
+            strip=base64.b64encode(file.getvalue()).decode(),
+            alt=html.escape(alt, quote=True),
+            caption=html.escape(caption),
+            last=len(frames) - 1,
+            width=round(frames.shape[2] * scale),
+            ratio=frames.shape[2] / frames.shape[1],
+            milliseconds=round(1000 * checks.real(seconds, "seconds", minimum=0)),
+        )
+    )
+
+
+_FILM = """<figure class="film" id="{name}">
+<div role="img" aria-label="{alt}" style="width: {width}px; max-width: 100%; aspect-ratio: {ratio}; image-rendering: pixelated;
+background: url(data:image/png;base64,{strip}) 0 0 / 100% auto"></div>
+<div><button type="button" aria-label="Play">&#9654;</button>
+<input type="range" min="0" max="{last}" value="0" aria-label="Frame"></div>
+<figcaption>{caption}</figcaption>
+<script>
+(() => {{
+  const film = document.getElementById("{name}"), picture = film.querySelector("div"), slider = film.querySelector("input");
+  const button = film.querySelector("button");
+  let clock = null;
+  const show = () => {{ picture.style.backgroundPositionY = 100 * slider.value / slider.max + "%"; }};
+  const pause = () => {{ clearInterval(clock); clock = null; button.innerHTML = "&#9654;"; button.ariaLabel = "Play"; }};
+  const next = () => {{ slider.value = (Number(slider.value) + 1) % (Number(slider.max) + 1); show(); }};
+  const play = () => {{ clock = setInterval(next, {milliseconds}); button.innerHTML = "&#10074;&#10074;"; button.ariaLabel = "Pause"; }};
+  button.onclick = () => clock ? pause() : play();
+  slider.oninput = () => {{ pause(); show(); }};
+}})();
+</script>
+</figure>"""
+
+
+def _somebody_is_there():
+    """Whether this is a notebook's kernel that was not started by a test: pytest tells its children that they are in one.
+
+    (JupyterLab may itself run under a test, which then has started it in its set-up.)
+    """
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel") and not os.environ.get("PYTEST_CURRENT_TEST", "").endswith("(call)")
 
 
 def glue(name, value):

@@ -1,8 +1,10 @@
 """JupyterLab as a reader starts it: one page of each part is opened and run by the menu, and must not fail."""
 
+import os
 import shutil
+import signal
+import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,21 +19,24 @@ ONE_PAGE_A_PART = list(
 )
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """JupyterLab over a copy of the pages, on a free port; its address."""
+    """`make lab` over a copy of the pages, on a free port; its address."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "chapters", folder / "chapters")
-    port = 8899
-    command = [Path(sys.executable).with_name("jupyter"), "lab", "--no-browser", f"--port={port}", "--allow-root"]
-    command += [
-        f"--IdentityProvider.token={TOKEN}",
-        "--ServerApp.ip=127.0.0.1",
-        "--LabApp.news_url=",
-        "--expose-app-in-browser",
-    ]
+    port = free_port()
+    options = [f"--port={port}", f"--IdentityProvider.token={TOKEN}", "--no-browser", "--allow-root"]
+    options += ["--ServerApp.ip=127.0.0.1", "--LabApp.news_url=", "--expose-app-in-browser"]
+    command = ["make", "--silent", "lab", f"PAGES={folder / 'chapters'}", f"OPTIONS={' '.join(options)}"]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=log, stderr=log)
+        # A group of its own, so that make and the server below it end together.
+        server = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
         address = f"http://127.0.0.1:{port}"
         for _ in range(120):
             try:
@@ -40,17 +45,18 @@ def lab(tmp_path_factory):
             except (urllib.error.URLError, TimeoutError):
                 time.sleep(0.5)
         else:
+            os.killpg(server.pid, signal.SIGTERM)
             pytest.fail(f"JupyterLab did not start: {(folder / 'log').read_text()[-2000:]}")
         yield address
-        server.terminate()
-        server.wait(timeout=20)
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(timeout=30)
 
 
 @pytest.mark.parametrize("page", ONE_PAGE_A_PART)
 def test_a_page_runs_by_the_menu_and_shows_its_pictures(chromium, lab, page):
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
-    tab.goto(f"{lab}/lab/tree/{page}.ipynb?token={TOKEN}&reset")
+    tab.goto(f"{lab}/lab/tree/{Path(page).relative_to('chapters')}.ipynb?token={TOKEN}&reset")
     tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
     tab.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=60_000)
     tab.click("text=Run")
