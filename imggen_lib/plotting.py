@@ -312,20 +312,21 @@ def show_film(frames, *, alt, caption, scale=1.0, seconds=0.25):
 
 
 _FILM = """<figure class="film" id="{name}">
-<div role="img" aria-label="{alt}" style="width: {width}px; max-width: 100%; aspect-ratio: {ratio}; image-rendering: pixelated;
-background: url(data:image/png;base64,{strip}) 0 0 / 100% auto"></div>
+<div role="img" aria-label="{alt}" style="width: {width}px; max-width: 100%; aspect-ratio: {ratio};
+image-rendering: pixelated; background: url(data:image/png;base64,{strip}) 0 0 / 100% auto"></div>
 <div><button type="button" aria-label="Play">&#9654;</button>
 <input type="range" min="0" max="{last}" value="0" aria-label="Frame"></div>
 <figcaption>{caption}</figcaption>
 <script>
 (() => {{
-  const film = document.getElementById("{name}"), picture = film.querySelector("div"), slider = film.querySelector("input");
-  const button = film.querySelector("button");
+  const film = document.getElementById("{name}");
+  const [picture, slider, button] = ["div", "input", "button"].map(tag => film.querySelector(tag));
   let clock = null;
   const show = () => {{ picture.style.backgroundPositionY = 100 * slider.value / slider.max + "%"; }};
-  const pause = () => {{ clearInterval(clock); clock = null; button.innerHTML = "&#9654;"; button.ariaLabel = "Play"; }};
   const next = () => {{ slider.value = (Number(slider.value) + 1) % (Number(slider.max) + 1); show(); }};
-  const play = () => {{ clock = setInterval(next, {milliseconds}); button.innerHTML = "&#10074;&#10074;"; button.ariaLabel = "Pause"; }};
+  const label = (sign, word) => {{ button.innerHTML = sign; button.ariaLabel = word; }};
+  const play = () => {{ clock = setInterval(next, {milliseconds}); label("&#10074;&#10074;", "Pause"); }};
+  const pause = () => {{ clearInterval(clock); clock = null; label("&#9654;", "Play"); }};
   button.onclick = () => clock ? pause() : play();
   slider.oninput = () => {{ pause(); show(); }};
 }})();

@@ -1,6 +1,12 @@
+import base64
+import io
+import re
+
+import bs4
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 from imggen_lib import plotting
 
@@ -121,3 +127,24 @@ def test_glue_displays_its_value_where_the_book_looks_for_it(monkeypatch):
 def test_glue_takes_text_alone():
     with pytest.raises(TypeError, match="value is 42; expected text"):
         plotting.glue("answer", 42)
+
+
+def test_a_film_holds_all_its_frames_and_stands_still_until_it_is_asked():
+    frames = np.random.default_rng(0).random((5, 6, 8, 1))
+    page = bs4.BeautifulSoup(plotting.show_film(frames, alt='A "film"', caption="Noise < signal.").data, "html.parser")
+    style = page.find(attrs={"role": "img"})["style"]
+    strip = base64.b64decode(re.search("base64,([^)]*)", style)[1])
+    np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(strip))).reshape(5, 6, 8, 1) / 255, frames, atol=0.003)
+    assert page.find(attrs={"role": "img"})["aria-label"] == 'A "film"'
+    assert page.figcaption.text == "Noise < signal."
+    assert page.button["aria-label"] == "Play"
+    assert page.input["max"] == "4"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"frames": np.zeros((1, 4, 4, 1))}, {"frames": np.zeros((4, 4, 1))}, {"alt": ""}, {"seconds": -1}]
+)
+def test_a_film_refuses_what_makes_none(wrong):
+    right = {"frames": np.zeros((2, 4, 4, 1)), "alt": "Dark", "caption": "Dark."}
+    with pytest.raises(ValueError, match="expected"):
+        plotting.show_film(**{**right, **wrong})
