@@ -1,4 +1,4 @@
-"""Opens one page in a browser and returns all that is wrong with it."""
+"""Opens one page in a browser and returns all that is wrong with it, light and dark, on a desk and on a phone."""
 
 import sys
 from pathlib import Path
@@ -40,9 +40,12 @@ BROKEN = "() => [...document.images].filter(i => i.complete && !i.naturalWidth).
 UNTYPESET = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"
 
 
-def faults(browser, address, page, *, scheme="light", width=1280):
-    """Return a list of faults of one page, in words."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+LOOKS = [(scheme, width) for width in (1280, 390) for scheme in ("light", "dark")]
+
+
+def faults(browser, address, page):
+    """Return a list of faults of one page, in words. The page is opened once and looked at in every way."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     found = []
     own = urlsplit(address).netloc
@@ -55,22 +58,30 @@ def faults(browser, address, page, *, scheme="light", width=1280):
     tab.on("console", lambda message: found.append(f"console: {message.text}") if message.type == "error" else None)
     tab.on("pageerror", lambda error: found.append(f"script error: {error}"))
     tab.goto(f"{address}/{page}.html", wait_until="load")
-    tab.evaluate(f"document.documentElement.dataset.mode = document.documentElement.dataset.theme = '{scheme}'")
-    tab.wait_for_function(f"({UNTYPESET})() === 0 || !window.MathJax", timeout=30_000)
-    tab.wait_for_timeout(200)
-
-    found += [f"sticks out to the right: {element}" for element in tab.evaluate(OVERFLOW)]
-    if tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"):
-        found.append("scrolls sideways")
-    found += [f"picture without alt text: {source}" for source in tab.evaluate(NO_ALT)]
-    found += [f"picture that does not load: {source}" for source in tab.evaluate(BROKEN)]
+    tab.wait_for_function(f"({UNTYPESET})() === 0 || !window.MathJax", timeout=60_000)
     if untypeset := tab.evaluate(UNTYPESET):
         found.append(f"{untypeset} formulas are not typeset")
+    found += [f"picture without alt text: {source}" for source in tab.evaluate(NO_ALT)]
+    found += [f"picture that does not load: {source}" for source in tab.evaluate(BROKEN)]
     weight = len(tab.content().encode())
     if weight > LARGEST_PAGE:
         found.append(f"weighs {weight:,} bytes without its pictures")
+    for scheme, width in LOOKS:
+        found += [f"{fault} ({scheme}, {width} wide)" for fault in _faults_of_a_look(tab, scheme, width)]
+    context.close()
+    return found
+
+
+def _faults_of_a_look(tab, scheme, width):
+    tab.set_viewport_size({"width": width, "height": 900})
+    tab.emulate_media(color_scheme=scheme)
+    tab.evaluate(f"document.documentElement.dataset.mode = document.documentElement.dataset.theme = '{scheme}'")
+    # Colours change in a transition, and what axe sees in the middle of it is no colour of the page.
+    tab.wait_for_timeout(400)
+    found = [f"sticks out to the right: {element}" for element in tab.evaluate(OVERFLOW)]
+    if tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"):
+        found.append("scrolls sideways")
     for violation in Axe().run(tab, options=AXE_OPTIONS).response["violations"]:
         where = violation["nodes"][0]["target"]
         found.append(f"axe: {violation['id']}: {violation['help']} ({len(violation['nodes'])} times, {where})")
-    context.close()
     return found
