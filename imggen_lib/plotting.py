@@ -375,4 +375,8 @@ def glue(name, value):
     mime = "application/papermill.record/text/plain"
     metadata = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
     # The book's builder evaluates the text as a literal, so "1,000" unquoted would come out as a pair of numbers.
-    display({mime: repr(value)}, metadata=metadata, raw=True)
+    data = {mime: repr(value)}
+    if _somebody_is_there():
+        # JupyterLab cannot put the value into the prose, so it shows it where it was computed.
+        data["text/plain"] = f"{name}: {value}"
+    display(data, metadata=metadata, raw=True)
