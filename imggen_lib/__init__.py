@@ -4,13 +4,13 @@ Every page of the book imports it, and a reader should be able to read all of it
 importing only those above it in this list:
 
 ``checks``, ``files``          what a valid picture is; files that are written whole or not at all
-``graphics``                   pictures from rules
+``curves``, ``graphics``         pictures from rules
 ``datasets``                   pictures from the world
 ``convolution``, ``noise``     operations that can be read beside their formula
 ``metrics``                    distances between two sets of features
 ``backend``, ``networks``      Keras begins here
 ``models``                     the families of generative models, and a classifier
-``training``                   profiles, time budgets, stopping and resuming
+``callbacks``, ``training``    profiles, time budgets, stopping, resuming, diverging
 ``catalog``, ``scoring``       the models that are shipped, and how good they are
 ``plotting``, ``exercises``    what the pages show and ask
 ``cli``                        the command line ``imggen``

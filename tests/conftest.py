@@ -53,6 +53,25 @@ def tiny_gan():
 
 
 @pytest.fixture(scope="session")
+def tiny_conditional_gan():
+    def build(**options):
+        import keras
+
+        from imggen_lib import models, networks
+
+        keras.utils.set_random_seed(0)
+        gan = models.ConditionalGAN(
+            networks.image_generator((8, 8, 1), 3, filters=(4,), classes=3),
+            networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3, classes=3),
+            **options,
+        )
+        gan.compile(optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5), run_eagerly=True)
+        return gan
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def tiny_vae():
     def build(**options):
         import keras

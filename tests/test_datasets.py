@@ -4,14 +4,16 @@ import shutil
 
 import numpy as np
 import pytest
+import skimage.color
 from imggen_lib.data import make_fashion_mnist
 
-from imggen_lib import datasets, files
+from imggen_lib import datasets, files, graphics
 
 SIZES = {
     "digits": ((1437, 8, 8, 1), (360, 8, 8, 1), 10),
     "faces": ((160, 25, 25, 1), (40, 25, 25, 1), 2),
     "fashion_mnist": ((10000, 28, 28, 1), (2000, 28, 28, 1), 10),
+    "marbles": ((6000, 64, 64, 3), (1200, 64, 64, 3), 6),
 }
 
 
@@ -124,6 +126,18 @@ def test_an_unknown_class_is_answered_with_the_classes(digits):
 
 def test_a_split_is_the_same_every_time():
     np.testing.assert_array_equal(datasets.load("faces").x_test, datasets.load("faces").x_test)
+
+
+def test_marbles_are_those_of_graphics_and_nobody_may_change_them():
+    data = datasets.load("marbles")
+    assert datasets.load("marbles").x_train is data.x_train
+    assert data.class_names == graphics.HUES and data.y_train[:7].tolist() == [0, 1, 2, 3, 4, 5, 0]
+    hues = skimage.color.rgb2hsv(data.x_test[:60, 24:40, 24:40])
+    most = hues[..., 1].reshape(60, -1).argmax(axis=1)
+    found = hues[..., 0].reshape(60, -1)[np.arange(60), most]
+    np.testing.assert_array_equal(np.round(found * 6) % 6, data.y_test[:60])
+    with pytest.raises(ValueError, match="read-only"):
+        data.x_train[0] = 0
 
 
 def test_an_unknown_dataset_is_answered_with_the_names():

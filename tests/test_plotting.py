@@ -148,3 +148,50 @@ def test_a_film_refuses_what_makes_none(wrong):
     right = {"frames": np.zeros((2, 4, 4, 1)), "alt": "Dark", "caption": "Dark."}
     with pytest.raises(ValueError, match="expected"):
         plotting.show_film(**{**right, **wrong})
+
+
+def test_where_nobody_is_there_a_slider_draws_once_and_leaves_nothing(capsys):
+    seen = []
+
+    def draw(grey=0.25, size=4):
+        seen.append(grey)
+        return np.full((size, size), grey)
+
+    plotting.interactive(draw, grey=(0.0, 1.0, 0.1), size=[4, 8])
+    assert seen == [0.25] and plt.get_fignums() == [] and capsys.readouterr().out == ""
+
+
+def test_in_a_live_notebook_each_name_has_a_slider_that_starts_at_its_default(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plotting, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    drawn = []
+
+    def draw(grey=0.25, size=4):
+        drawn.append((grey, size))
+        return [np.full((size, size), grey)] * 2
+
+    plotting.interactive(draw, grey=(0.0, 1.0, 0.05), size=[4, 8])
+    grey, size, _ = shown[0].children
+    assert (grey.min, grey.max, grey.step, grey.value, size.value) == (0, 1, 0.05, 0.25, 4)
+    grey.value = 0.5
+    assert drawn == [(0.25, 4), (0.5, 4)]
+
+
+def test_a_kernel_that_pytest_started_for_a_page_has_nobody_before_it(monkeypatch):
+    class Shell:
+        kernel = object()
+
+    monkeypatch.setattr("IPython.get_ipython", Shell)
+    for test, there in (("page.ipynb:: (call)", False), ("test_lab.py (setup)", True), ("", True)):
+        monkeypatch.setenv("PYTEST_CURRENT_TEST", test)
+        assert plotting._somebody_is_there() == there
+    monkeypatch.setattr("IPython.get_ipython", lambda: None)
+    assert not plotting._somebody_is_there()
+
+
+def test_interactive_names_a_slider_that_is_none():
+    with pytest.raises(ValueError, match="slider is 'gray'; expected one of grey"):
+        plotting.interactive(lambda grey=0.5: np.full((4, 4), grey), gray=(0.0, 1.0))
+    with pytest.raises(ValueError, match="grey has no default in draw"):
+        plotting.interactive(lambda grey: np.full((4, 4), grey), grey=(0.0, 1.0))
