@@ -30,7 +30,7 @@ bench: $(SETUP) ## measure against peers, minutes to hours; resumable
 	$(BIN)/python benchmarks/gan_against_dcgan.py
 
 weights: $(SETUP) ## train the shipped models again
-	for model in classifier gan vae vae_2d; do \
+	for model in classifier gan conditional_gan marble_gan vae vae_2d; do \
 	  $(BIN)/imggen train $$model --profile full -o data/weights/$$model.npz || exit 1; done
 
 clean: ## remove what was built, and the environment

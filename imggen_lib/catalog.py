@@ -90,6 +90,22 @@ def _gan(image_shape, classes, seed):
     return models.GAN(networks.image_generator(image_shape, 64), networks.image_discriminator(image_shape), seed=seed)
 
 
+def _conditional_gan(image_shape, classes, seed):
+    from imggen_lib import models, networks
+
+    generator = networks.image_generator(image_shape, 64, classes=classes)
+    return models.ConditionalGAN(generator, networks.image_discriminator(image_shape, classes=classes), seed=seed)
+
+
+def _marble_gan(image_shape, classes, seed):
+    from imggen_lib import models, networks
+
+    # Few channels where the pictures are large: in colour and at 64x64 each of them costs most there.
+    generator = networks.image_generator(image_shape, 64, filters=(128, 64, 32, 16))
+    discriminator = networks.image_discriminator(image_shape, filters=(16, 32, 64, 128))
+    return models.GAN(generator, discriminator, seed=seed)
+
+
 def _vae(latent_dim):
     def build(image_shape, classes, seed):
         from imggen_lib import models, networks
@@ -131,6 +147,26 @@ _RECIPES = {
             beta_1=0.5,
         ),
         Recipe(
+            "conditional_gan",
+            "GAN that draws a chosen kind of clothes",
+            _conditional_gan,
+            quick=Budget("fashion_mnist", 1000),
+            full=Budget("fashion_mnist_full", 8000),
+            batch_size=64,
+            learning_rate=2e-3,
+            beta_1=0.5,
+        ),
+        Recipe(
+            "marble_gan",
+            "GAN that draws marbles in colour, 64x64",
+            _marble_gan,
+            quick=Budget("marbles", 300),
+            full=Budget("marbles", 4000),
+            batch_size=64,
+            learning_rate=1e-3,
+            beta_1=0.5,
+        ),
+        Recipe(
             "vae",
             "Variational autoencoder with 100 latent numbers",
             _vae(100),
@@ -153,14 +189,25 @@ _RECIPES = {
 
 
 def names():
-    """Return the names of the shipped models.
+    """Return the names of the models that there is a recipe for.
 
     Examples
     --------
     >>> names()
-    ('classifier', 'gan', 'vae', 'vae_2d')
+    ('classifier', 'gan', 'conditional_gan', 'marble_gan', 'vae', 'vae_2d')
     """
     return tuple(_RECIPES)
+
+
+def shipped():
+    """Return the names of those whose trained weights come with the library.
+
+    Examples
+    --------
+    >>> set(shipped()) <= set(names())
+    True
+    """
+    return tuple(name for name in names() if datasets.resource("weights", f"{name}.json").is_file())
 
 
 def recipe(name):

@@ -93,9 +93,12 @@ def _parser():
 def _list(arguments):
     print("models")
     for name in catalog.names():
-        facts = catalog.record(name)
-        print(f"  {name:12} {catalog.recipe(name).summary}")
-        print(f"  {'':12} {facts['quality']}; trained {facts['seconds'] / 60:.0f} min on {facts['dataset']}")
+        print(f"  {name:16} {catalog.recipe(name).summary}")
+        state = "a recipe without shipped weights: train it"
+        if name in catalog.shipped():
+            facts = catalog.record(name)
+            state = f"{facts['quality']}; trained {facts['seconds'] / 60:.0f} min on {facts['dataset']}"
+        print(f"  {'':16} {state}")
     print("datasets")
     for name in datasets.names():
         print(f"  {name}")
@@ -212,12 +215,14 @@ def _sample(arguments):
         raise ValueError(f"the output is {output}; expected a name that ends in .npz or .png")
     n = checks.integer(arguments.n, "-n")
     seed = checks.integer(arguments.seed, "--seed", minimum=0)
-    if arguments.model in catalog.names():
+    if arguments.model in catalog.shipped():
         model, facts = catalog.load(arguments.model), catalog.record(arguments.model)
     elif Path(arguments.model).suffix == ".keras":
         model, facts = _load(arguments.model)
     else:
-        raise ValueError(f"{arguments.model!r} is neither a shipped model ({', '.join(catalog.names())}) nor a .keras file")
+        raise ValueError(
+            f"{arguments.model!r} is neither a shipped model ({', '.join(catalog.shipped())}) nor a .keras file"
+        )
     if not catalog.recipe(facts["model"]).generates:
         raise ValueError(f"{facts['model']} does not draw pictures: choose another model")
     labels = None
@@ -247,4 +252,7 @@ def _score(arguments):
     from imggen_lib import scoring
 
     print(scoring.score(images, dataset))
+    if len(images) > scoring.NEIGHBOURS:
+        for name, (value, real) in scoring.measures(images, dataset).items():
+            print(f"{name} {value:.3f} (real images: {real:.3f})")
     return 0

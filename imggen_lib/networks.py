@@ -9,7 +9,7 @@ from keras import layers
 from imggen_lib import checks
 
 
-def image_generator(image_shape, latent_dim, *, hidden=128, filters=(64, 32), batch_norm=True, name="generator"):
+def image_generator(image_shape, latent_dim, *, hidden=128, filters=(64, 32), batch_norm=True, classes=0, name="generator"):
     """Build a network from a latent vector to a picture: a dense layer, then transposed convolutions that double the size.
 
     It is a GAN's generator, and without batch normalisation a VAE's decoder.
@@ -27,11 +27,13 @@ def image_generator(image_shape, latent_dim, *, hidden=128, filters=(64, 32), ba
         Channels before each doubling, from the smallest size to the largest.
     batch_norm : bool
         Whether to normalise over the batch before each activation.
+    classes : int
+        How many numbers follow the latent vector to tell the class, one for each; 0 if there is none to tell.
 
     Returns
     -------
     keras.Model
-        From ``(n, latent_dim)`` to ``(n, height, width, channels)`` in [0, 1].
+        From ``(n, latent_dim + classes)`` to ``(n, height, width, channels)`` in [0, 1].
 
     Raises
     ------
@@ -56,7 +58,8 @@ def image_generator(image_shape, latent_dim, *, hidden=128, filters=(64, 32), ba
             x = layers.BatchNormalization(momentum=0.9)(x)
         return layers.LeakyReLU(0.2)(x)
 
-    latent = keras.Input((checks.integer(latent_dim, "latent_dim"),), name="latent")
+    latent_dim, classes = checks.integer(latent_dim, "latent_dim"), checks.integer(classes, "classes", minimum=0)
+    latent = keras.Input((latent_dim + classes,), name="latent")
     x = activate(layers.Dense(hidden, use_bias=not batch_norm)(latent))
     x = layers.Dense(height * width * filters[0], use_bias=not batch_norm)(x)
     x = layers.Reshape((height, width, filters[0]))(activate(x))
@@ -68,7 +71,17 @@ def image_generator(image_shape, latent_dim, *, hidden=128, filters=(64, 32), ba
     return keras.Model(latent, image, name=name)
 
 
-def image_discriminator(image_shape, *, filters=(32, 64), hidden=128, batch_norm=True, dropout=0.0, name="discriminator"):
+def image_discriminator(
+    image_shape,
+    *,
+    filters=(32, 64),
+    hidden=128,
+    batch_norm=True,
+    spectral_norm=False,
+    dropout=0.0,
+    classes=0,
+    name="discriminator",
+):
     """Build a network that judges pictures: strided convolutions, then one number.
 
     Parameters
@@ -82,32 +95,51 @@ def image_discriminator(image_shape, *, filters=(32, 64), hidden=128, batch_norm
     batch_norm : bool
         Whether to normalise over the batch after every layer but the first. A gradient penalty needs it off: it speaks of
         single pictures, and batch normalisation ties the pictures of a batch together.
+    spectral_norm : bool
+        Whether to divide the weights of every layer by their largest singular value in training, so that no layer
+        stretches anything. Meant instead of batch normalisation, which would undo it.
     dropout : float
         Share of the features that are dropped in training before the last layer.
+    classes : int
+        For a conditional GAN, as many logits, each the sum of one that all classes share and one of its own; 0 for a
+        single logit.
 
     Returns
     -------
     keras.Model
-        From pictures in [0, 1] to ``(n, 1)`` logits: positive means "real".
+        From pictures in [0, 1] to ``(n, 1)`` or ``(n, classes)`` logits: positive means "real".
 
     Raises
     ------
     ValueError
-        If the size cannot be halved that often.
+        If the size cannot be halved that often, or both normalisations are asked for.
+
+    References
+    ----------
+    Miyato et al., "Spectral normalization for generative adversarial networks", ICLR 2018.
 
     Examples
     --------
     >>> image_discriminator((28, 28, 1)).output_shape
     (None, 1)
+    >>> image_discriminator((28, 28, 1), classes=10).output_shape
+    (None, 10)
     """
-    image, x = _convolutions(image_shape, filters, batch_norm)
-    x = layers.Dense(hidden, use_bias=not batch_norm)(x)
+    if batch_norm and spectral_norm:
+        raise ValueError("batch_norm and spectral_norm are both True; batch normalisation would undo the other: choose one")
+    wrap = layers.SpectralNormalization if spectral_norm else _as_it_is
+    image, x = _convolutions(image_shape, filters, batch_norm, wrap)
+    x = wrap(layers.Dense(hidden, use_bias=not batch_norm))(x)
     if batch_norm:
         x = layers.BatchNormalization(momentum=0.9)(x)
     x = layers.LeakyReLU(0.2)(x)
     if dropout:
         x = layers.Dropout(dropout)(x)
-    return keras.Model(image, layers.Dense(1, name="logit")(x), name=name)
+    logits = wrap(layers.Dense(1, name="logit"))(x)
+    if checks.integer(classes, "classes", minimum=0):
+        own = wrap(layers.Dense(classes, use_bias=False, name="class_logits"))(x)
+        logits = layers.Add()([logits, own])
+    return keras.Model(image, logits, name=name)
 
 
 def image_encoder(image_shape, latent_dim, *, filters=(32, 64), hidden=128, name="encoder"):
@@ -180,14 +212,18 @@ def image_features(image_shape, feature_dim=64, *, filters=(32, 64, 64), dropout
     return keras.Model(image, layers.Dense(feature_dim, activation="relu")(x), name=name)
 
 
-def _convolutions(image_shape, filters, batch_norm):
+def _as_it_is(layer):
+    return layer
+
+
+def _convolutions(image_shape, filters, batch_norm, wrap=_as_it_is):
     """The body that discriminator and encoder share: rescale to [-1, 1], halve the size at each convolution."""
     image = keras.Input(_image_shape(image_shape, halvings=len(filters)), name="image")
     x = layers.Rescaling(2.0, offset=-1.0)(image)
     for stage, count in enumerate(filters):
         # The first layer sees the pictures as they are: normalised, it could not tell a dark batch from a bright one.
         normalise = batch_norm and stage > 0
-        x = layers.Conv2D(count, 4, strides=2, padding="same", use_bias=not normalise)(x)
+        x = wrap(layers.Conv2D(count, 4, strides=2, padding="same", use_bias=not normalise))(x)
         if normalise:
             x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.LeakyReLU(0.2)(x)

@@ -8,6 +8,8 @@ import numpy as np
 
 from imggen_lib import catalog, checks, datasets, metrics
 
+NEIGHBOURS = 5
+
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -74,6 +76,56 @@ def score(images, dataset):
     >>> round(score(clothes.x_train[:100], clothes).distance) < 100
     True
     """
+    generated, real, test = _feature_sets(images, dataset)
+    return Score(
+        distance=metrics.frechet_distance(generated, test),
+        floor=metrics.frechet_distance(real, test),
+        images=len(generated),
+        test_images=len(test),
+        dataset=dataset.name,
+    )
+
+
+def measures(images, dataset):
+    """Measure what one distance mixes up: whether pictures look real, and whether all kinds of real ones are among them.
+
+    Parameters, features and errors are those of :func:`score`; there must be more than 5 pictures, the neighbours that
+    density and coverage look at (precision and recall look at 3, as published).
+
+    Returns
+    -------
+    dict
+        From the name of each measure (kernel distance, precision, recall, density, coverage) to two numbers: of the
+        pictures, and of as many real training images.
+
+    Examples
+    --------
+    >>> clothes = datasets.load("fashion_mnist")
+    >>> precision, of_real_images = measures(clothes.x_train[:100], clothes)["precision"]
+    >>> precision == of_real_images > 0.5
+    True
+    """
+    generated, real, test = _feature_sets(images, dataset)
+    if len(generated) <= NEIGHBOURS:
+        raise ValueError(f"there are {len(generated)} images; precision and recall need more than {NEIGHBOURS}")
+    of_pictures, of_real = (_measure(features, test) for features in (generated, real))
+    return {name: (value, of_real[name]) for name, value in of_pictures.items()}
+
+
+def _measure(features, test):
+    precision, recall = metrics.precision_recall(test, features)
+    density, coverage = metrics.density_coverage(test, features, neighbours=NEIGHBOURS)
+    return {
+        "kernel distance": metrics.kernel_distance(features, test),
+        "precision": precision,
+        "recall": recall,
+        "density": density,
+        "coverage": coverage,
+    }
+
+
+def _feature_sets(images, dataset):
+    """Check the pictures; return their features, those of as many real training images, and those of the test images."""
     images = checks.image(images, "images", ndim=4)
     if dataset.image_shape != (28, 28, 1) or dataset.class_names != datasets.CLOTHES:
         raise ValueError(
@@ -87,16 +139,9 @@ def score(images, dataset):
             f"there are {len(images)} images; expected between 2 and {len(dataset.x_train)}, the number of training "
             f"images in {dataset.name} that the floor is taken from"
         )
-    test = _real_features(dataset.x_test)
     # Training images come in no order of classes, so the first are as good as any.
-    real = _real_features(dataset.x_train[: len(images)])
-    return Score(
-        distance=metrics.frechet_distance(features(images), test),
-        floor=metrics.frechet_distance(real, test),
-        images=len(images),
-        test_images=len(test),
-        dataset=dataset.name,
-    )
+    real = dataset.x_train[: len(images)]
+    return _features_once(images), _features_once(real), _features_once(dataset.x_test)
 
 
 def features(images):
@@ -125,9 +170,10 @@ def extractor():
 _FEATURES = {}
 
 
-def _real_features(images):
-    """Features of real images, computed once a process for the same images."""
-    key = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
-    if key not in _FEATURES:
-        _FEATURES[key] = features(images)
+def _features_once(images):
+    """Features of images, computed once for the same images as long as they are among the latest sixteen sets."""
+    key = images.shape, hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+    _FEATURES[key] = _FEATURES.pop(key) if key in _FEATURES else features(images)
+    while len(_FEATURES) > 16:
+        del _FEATURES[next(iter(_FEATURES))]
     return _FEATURES[key]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import time
 import zipfile
 import zlib
@@ -10,9 +9,14 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tqdm
 
 from imggen_lib import checks, files
+from imggen_lib.callbacks import Diverged, ProgressBar, Snapshots, StopIfDiverged, StopOnSignal, TimeBudget
+
+__all__ = [
+    "Batches", "Checkpoint", "Diverged", "ProgressBar", "Snapshots", "StopIfDiverged", "StopOnSignal", "TimeBudget",
+    "load", "profile", "save", "train",
+]  # fmt: skip
 
 PROFILES = ("quick", "full")
 RECORD = "imggen.json"
@@ -33,110 +37,6 @@ def profile():
     True
     """
     return checks.choice(os.environ.get("IMGGEN_PROFILE", "quick"), "IMGGEN_PROFILE", PROFILES)
-
-
-class TimeBudget(keras.callbacks.Callback):
-    """Stop ``fit`` at the end of the first batch after ``seconds`` of wall time.
-
-    The clock starts with the training itself, so building the graph in the first step counts.
-
-    Parameters
-    ----------
-    seconds : float
-        How long to train.
-
-    Examples
-    --------
-    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    >>> model.compile(loss="mse")
-    >>> budget = TimeBudget(0.2)
-    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), epochs=100_000, verbose=0, callbacks=[budget])
-    >>> 0.2 <= budget.spent < 5
-    True
-    """
-
-    def __init__(self, seconds):
-        super().__init__()
-        self.seconds = checks.real(seconds, "seconds", minimum=0)
-        self.spent = 0.0
-
-    def on_train_begin(self, logs=None):
-        self.began = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.spent = time.perf_counter() - self.began
-        if self.spent >= self.seconds:
-            self.model.stop_training = True
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """One line that fills up with the budget, of steps or of seconds, beside the latest losses.
-
-    Parameters
-    ----------
-    steps, seconds : float, optional
-        The whole budget: one of the two.
-    """
-
-    def __init__(self, *, steps=None, seconds=None):
-        super().__init__()
-        self.steps, self.seconds = steps, seconds
-
-    def on_train_begin(self, logs=None):
-        self.began = time.perf_counter()
-        form = "{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}{postfix}]"
-        unit = "steps" if self.seconds is None else "s"
-        self.bar = tqdm.tqdm(total=self.steps or self.seconds, unit=unit, bar_format=form, mininterval=0.5)
-
-    def on_train_batch_end(self, batch, logs=None):
-        done = self.bar.n + 1 if self.seconds is None else min(time.perf_counter() - self.began, self.seconds)
-        self.bar.set_postfix({name: f"{value:.3g}" for name, value in (logs or {}).items()}, refresh=False)
-        self.bar.update(done - self.bar.n)
-
-    def on_train_end(self, logs=None):
-        self.bar.close()
-
-
-class Snapshots(keras.callbacks.Callback):
-    """Keep what a model draws from one seed at chosen steps of its training: the frames of a film.
-
-    Parameters
-    ----------
-    steps : sequence of int
-        After how many steps to draw; 0 is before the first.
-    n : int
-        How many pictures.
-    seed : int
-        Of the draws, the same each time.
-
-    Attributes
-    ----------
-    images : dict of int to numpy.ndarray
-        The pictures by step.
-
-    Examples
-    --------
-    >>> Snapshots([0, 10, 100]).images
-    {}
-    """
-
-    def __init__(self, steps, *, n=16, seed=0):
-        super().__init__()
-        self.at = set(steps)
-        self.n, self.seed = n, seed
-        self.images = {}
-        self.step = 0
-
-    def on_train_begin(self, logs=None):
-        self._draw()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.step += 1
-        self._draw()
-
-    def _draw(self):
-        if self.step in self.at:
-            self.images[self.step] = self.model.sample(self.n, seed=self.seed)
 
 
 class Batches(keras.utils.PyDataset):
@@ -217,32 +117,6 @@ class Checkpoint(keras.callbacks.Callback):
             self.saved = time.perf_counter()
 
 
-class StopOnSignal(keras.callbacks.Callback):
-    """Let Ctrl-C, or a polite request to end, stop training after the current batch rather than inside it.
-
-    Its attribute ``stopped`` tells whether that happened.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.stopped, self.former = False, {}
-
-    def on_train_begin(self, logs=None):
-        self.former = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def on_train_batch_end(self, batch, logs=None):
-        if self.stopped:
-            self.model.stop_training = True
-
-    def on_train_end(self, logs=None):
-        for number, handler in self.former.items():
-            signal.signal(number, handler)
-
-    def _stop(self, number, frame):
-        # The model is left alone until the step has ended: on JAX its state is away, inside the compiled step.
-        self.stopped = True
-
-
 def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed, checkpoint, callbacks=()):
     """Train a compiled model for a number of steps or of seconds, counting on from its record.
 
@@ -269,6 +143,8 @@ def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed,
     ------
     ValueError
         If not exactly one of steps and seconds is given, or the data make no batch.
+    Diverged
+        If the loss becomes NaN or infinite. Model, record and ``checkpoint`` then hold the latest state that was well.
 
     Examples
     --------
@@ -289,7 +165,7 @@ def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed,
     # A budget of seconds ends through TimeBudget, so the row of batches only has to be long enough.
     stop = steps if seconds is None else record["steps"] + 100_000_000
     batches = Batches(dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed, start=record["steps"], stop=stop)
-    stopping = StopOnSignal()
+    stopping, sane, before = StopOnSignal(), StopIfDiverged(), record["steps"]
     budget = [] if seconds is None else [TimeBudget(left["seconds"])]
     saving = Checkpoint(checkpoint, record)
     try:
@@ -297,8 +173,12 @@ def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed,
             batches,
             shuffle=False,
             verbose=0,
-            callbacks=[*budget, *callbacks, ProgressBar(**left), saving, stopping],
+            callbacks=[*budget, *callbacks, ProgressBar(**left), saving, stopping, sane],
         )
+    except Diverged as error:
+        record["steps"] = before + sane.kept
+        save(model, checkpoint, record)
+        raise Diverged(f"{error}. What was well is kept in {checkpoint}") from None
     finally:
         # Keras does not tell callbacks when training fails, and Ctrl-C must work again then.
         stopping.on_train_end()

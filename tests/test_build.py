@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 CONFIG = """
@@ -32,8 +34,9 @@ def book(tmp_path):
     return tmp_path
 
 
-def write_page(root, code, text="# Page\n\nSome words."):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code)])
+def write_page(root, code, text="# Page\n\nSome words.", **metadata):
+    code = nbformat.v4.new_code_cell(code, metadata=metadata)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text), code])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     (root / "chapters").mkdir(exist_ok=True)
     nbformat.write(notebook, root / "chapters" / "page.ipynb")
@@ -94,6 +97,25 @@ def test_a_warning_and_dead_links_are_caught(book):
     assert "intro.md" in output
     assert "intro.html has a dead link to chapters/page.html#nothing: there is no such place" in output
     assert "chapters/page.html has a dead link to ../gone.html" in output
+
+
+def test_the_front_page_quotes_a_figure_of_this_run_and_a_figure_that_no_page_draws_is_caught(book):
+    code = "import numpy as np\nfrom PIL import Image\n\nImage.fromarray(np.full((2, 900), 77, 'uint8'))"
+    notes = {"figure": {"name": "fig-grey", "caption": "Grey."}, "image": {"alt": "An even grey."}}
+    write_page(book, code, mystnb=notes)
+    quote = "# Front\n\n{doc}`chapters/page`\n\n![An even grey](_static/figures/fig-grey.png)\n"
+    (book / "intro.md").write_text(quote)
+    run("execute", book)
+    status, output = run("build", book)
+    assert status == 0, output
+    (picture,) = (book / "_build" / "html" / "_images").glob("fig-grey.png")
+    pixels = np.asarray(Image.open(picture))
+    assert pixels.shape[1] == 640 and np.unique(pixels).tolist() == [77]
+
+    (book / "intro.md").write_text(quote + "\n![White](_static/figures/fig-white.png)\n")
+    status, output = run("build", book)
+    assert status == 1
+    assert "book: intro.md quotes the figure fig-white, and no page draws it" in output
 
 
 def test_the_whole_of_the_tools_folder_is_what_the_makefile_calls():

@@ -1,5 +1,7 @@
 import contextlib
+import dataclasses
 import math
+import re
 import resource
 import signal
 import subprocess
@@ -43,7 +45,9 @@ def test_list_names_every_model_and_dataset(capsys):
     printed = capsys.readouterr().out
     for name in catalog.names():
         assert name in printed and catalog.recipe(name).summary in printed
+    for name in catalog.shipped():
         assert catalog.record(name)["quality"] in printed
+    assert printed.count("without shipped weights") == len(catalog.names()) - len(catalog.shipped())
     for name in datasets.names():
         assert f"  {name}\n" in printed
 
@@ -84,10 +88,24 @@ def test_sample_draws_a_png_with_the_pictures_in_a_square(trained, folder):
 
 def test_a_shipped_model_is_sampled_by_its_name_and_scored(folder, capsys):
     assert cli.main(["sample", "gan", "-n", "500", "-o", "a.npz"]) == 0
+    capsys.readouterr()
     assert cli.main(["score", "a.npz"]) == 0
-    printed = capsys.readouterr().out.splitlines()[-1]
+    printed, *others = capsys.readouterr().out.splitlines()
     assert "500 images against 2,000 test images of fashion_mnist" in printed
     assert 1 < float(printed.split(" = ")[1].split()[0]) < 10
+    names = ["kernel distance", "precision", "recall", "density", "coverage"]
+    found = [re.fullmatch(r"([a-z ]+) (-?[\d.]+) \(real images: (-?[\d.]+)\)", line).groups() for line in others]
+    assert [name for name, *_ in found] == names
+    values = {name: (float(value), float(real)) for name, value, real in found}
+    assert values["kernel distance"][0] > values["kernel distance"][1]
+    for name in ("recall", "coverage"):
+        assert 0.1 < values[name][0] < values[name][1] < 1
+
+
+def test_very_few_images_get_their_distance_alone(folder, capsys, clothes):
+    np.savez("few.npz", images=clothes.x_train[:5])
+    assert cli.main(["score", "few.npz"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 def test_real_images_score_one(folder, clothes, capsys):
@@ -193,6 +211,39 @@ def full_disk():
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    """A conditional GAN of the digits, trained through the command line for a second."""
+    path = tmp_path_factory.mktemp("conditional") / "digits.keras"
+    command = ["train", "conditional_gan", "--dataset", "digits", "--seconds", "1", "-o", str(path)]
+    assert cli.main(command) == 0
+    return path
+
+
+def test_a_conditional_model_draws_the_class_that_is_asked_for(conditional, folder, capsys):
+    for name, label in (("a", "3"), ("b", "3"), ("c", "4")):
+        assert cli.main(["sample", str(conditional), "-n", "4", "--label", label, "-o", f"{name}.npz"]) == 0
+    a, b, c = (np.load(f"{name}.npz")["images"] for name in "abc")
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any()
+    np.testing.assert_array_equal(c, training.load(conditional)[0].sample(4, seed=0, labels=4))
+    assert cli.main(["sample", str(conditional), "-n", "4", "-o", "all.npz"]) == 0
+    assert "--label is 'ten'; expected one of 0, 1" in refused(
+        capsys, "sample", conditional, "--label", "ten", "-o", "d.npz"
+    )
+
+
+def test_a_training_that_diverges_ends_in_one_line_and_keeps_what_was_well(folder, capsys, monkeypatch):
+    recipe = catalog.recipe("vae_2d")
+    monkeypatch.setitem(catalog._RECIPES, "vae_2d", dataclasses.replace(recipe, learning_rate=1e30))
+    assert cli.main(["train", "vae_2d", "--dataset", "digits", "--profile", "quick", "-o", "a.keras"]) == 1
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("imggen: the loss became ") and "Try a lower learning rate" in line and "a.partial.keras" in line
+    assert [path.name for path in folder.iterdir()] == ["a.partial.keras"]
+    model, record = training.load("a.partial.keras")
+    assert record["steps"] == 0 and np.isfinite(model.sample(2, seed=0)).all()
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.png"])

@@ -3,6 +3,7 @@ import pytest
 import scipy.signal
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 from imggen_lib import backend, convolution
 
@@ -333,3 +334,103 @@ def test_a_dilated_kernel_is_measured_by_its_reach(name):
 def test_bad_shapes_are_named(call, error):
     with pytest.raises(error[0], match=error[1]):
         call()
+
+
+# ---- bad input, drawn at random: one clear error each, from every function that sees it ----
+
+bad_input = settings(max_examples=40, deadline=None)
+SMALL = npst.array_shapes(min_dims=2, max_dims=2, max_side=5)
+NUMBERS = npst.arrays(np.float64, SMALL, elements=st.floats(-9, 9))
+WHICH = st.sampled_from(["image", "kernel"])
+
+
+def call(data, what, image=None, kernel=None, **options):
+    """Call one of the functions that see this fault; what is not given is right."""
+    function = FUNCTIONS[data.draw(st.sampled_from(sorted(SEE[what])))]
+    return function(np.ones((5, 5)) if image is None else image, np.ones((1, 1)) if kernel is None else kernel, **options)
+
+
+@given(st.data(), SMALL, st.integers(1, 3), st.integers(1, 3))
+@bad_input
+def test_a_kernel_that_reaches_beyond_the_image_is_refused(data, shape, dilation, stride):
+    axis = data.draw(st.integers(0, 1))
+    kernel_shape = [1, 1]
+    kernel_shape[axis] = (shape[axis] - 1) // dilation + 2  # the smallest that does not fit
+    reach = dilation * (kernel_shape[axis] - 1) + 1
+    options = {"dilation": dilation, "stride": stride}
+    name = data.draw(st.sampled_from(sorted(SEE["fit"] & SEE["step"])))
+    message = (
+        f"^the kernel reaches over {reach} pixels and the image has {shape[axis]}; use a larger image, a smaller kernel"
+    )
+    with pytest.raises(ValueError, match=message):
+        FUNCTIONS[name](np.ones(shape), np.ones(kernel_shape), **options)
+    with pytest.raises(ValueError, match=message):
+        convolution.output_size(shape[axis], kernel_shape[axis], **options)
+    FUNCTIONS[name](np.ones(shape), np.ones(kernel_shape), padding="same", **options)
+
+
+@given(st.data(), WHICH, npst.array_shapes(min_dims=0, max_dims=4, max_side=3).filter(lambda shape: len(shape) != 2))
+@bad_input
+def test_other_than_two_dimensions_are_refused(data, what, shape):
+    with pytest.raises(ValueError, match=rf"^{what} has the shape \(.*\); expected 2 dimensions$"):
+        call(data, what, **{what: np.ones(shape)})
+
+
+@given(st.data(), WHICH, npst.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=3).filter(lambda shape: 0 in shape))
+@bad_input
+def test_emptiness_is_refused(data, what, shape):
+    with pytest.raises(ValueError, match=rf"^{what} is empty: its shape is \("):
+        call(data, what, **{what: np.ones(shape)})
+
+
+NO_NUMBERS = npst.boolean_dtypes() | npst.complex_number_dtypes() | npst.unicode_string_dtypes() | st.just(np.dtype(object))
+
+
+@given(st.data(), WHICH, SMALL, NO_NUMBERS)
+@bad_input
+def test_what_are_no_real_numbers_is_refused(data, what, shape, dtype):
+    with pytest.raises(TypeError, match=f"^{what} has the dtype .*; expected real numbers$"):
+        call(data, what, **{what: np.zeros(shape, dtype)})
+
+
+@given(st.data(), WHICH, NUMBERS, st.sampled_from([np.nan, np.inf, -np.inf]))
+@bad_input
+def test_a_single_value_that_is_not_finite_is_refused(data, what, numbers, value):
+    numbers.flat[data.draw(st.integers(0, numbers.size - 1))] = value
+    with pytest.raises(ValueError, match=f"^{what} contains NaN or infinite values"):
+        call(data, what, **{what: numbers})
+
+
+@given(st.data(), st.sampled_from(["stride", "dilation"]), st.integers(max_value=0))
+@bad_input
+def test_steps_below_one_are_refused(data, name, value):
+    with pytest.raises(ValueError, match=f"^{name} is {value}; expected at least 1$"):
+        call(data, "step", **{name: value})
+
+
+NO_INTEGER = st.none() | st.text() | st.booleans() | st.floats() | st.tuples(st.integers(1, 2), st.integers(1, 2))
+
+
+@given(st.data(), st.sampled_from(["stride", "dilation"]), NO_INTEGER)
+@bad_input
+def test_steps_that_are_no_whole_numbers_are_refused(data, name, value):
+    with pytest.raises(TypeError, match=f"^{name} is .*; expected a whole number$"):
+        call(data, "step", **{name: value})
+
+
+@given(st.data(), st.none() | st.integers() | st.text().filter(lambda text: text not in ("valid", "same")))
+@bad_input
+def test_other_paddings_are_refused(data, value):
+    with pytest.raises(ValueError, match="^padding is .*; expected one of valid, same$"):
+        call(data, "padding", padding=value)
+
+
+@given(cases(), st.data())
+@few
+def test_transposing_to_a_shape_that_does_not_shrink_to_the_image_is_refused(case, data):
+    image, kernel, options = case
+    right = convolution.cross_correlate_transposed(image, kernel, **options).shape
+    too_far = data.draw(st.integers(options["stride"], 9))
+    wrong = (right[0] + too_far, right[1])
+    with pytest.raises(ValueError, match=r"^output_shape is .*, which shrinks to .*; expected a shape that shrinks to"):
+        convolution.cross_correlate_transposed(image, kernel, **options, output_shape=wrong)

@@ -7,12 +7,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 import tensorflow as tf
 from keras import ops
 
 from imggen_lib import catalog, models, networks
 from imggen_lib.models import gan as gan_room
+from imggen_lib.models import gan_losses
 from imggen_lib.models import vae as vae_room
 
 
@@ -32,15 +34,16 @@ def moved(network, before):
 
 
 @pytest.fixture(scope="module")
-def generators(tiny_gan, tiny_vae):
+def generators(tiny_gan, tiny_conditional_gan, tiny_vae):
     return {
         "GAN": tiny_gan(),
+        "ConditionalGAN": tiny_conditional_gan(),
         "VAE": tiny_vae(),
         "GaussianImageModel": models.GaussianImageModel().fit(pictures()),
     }
 
 
-@pytest.mark.parametrize("name", ["GAN", "VAE", "GaussianImageModel"])
+@pytest.mark.parametrize("name", ["GAN", "ConditionalGAN", "VAE", "GaussianImageModel"])
 def test_samples_are_pictures_fixed_by_their_seed(generators, name):
     model = generators[name]
     images = model.sample(5, seed=3)
@@ -50,7 +53,7 @@ def test_samples_are_pictures_fixed_by_their_seed(generators, name):
     assert np.abs(images - model.sample(5, seed=4)).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", ["GAN", "VAE", "GaussianImageModel"])
+@pytest.mark.parametrize("name", ["GAN", "ConditionalGAN", "VAE", "GaussianImageModel"])
 def test_fewer_samples_are_the_first_of_more(generators, name):
     np.testing.assert_allclose(generators[name].sample(3, seed=3), generators[name].sample(7, seed=3)[:3], atol=1e-6)
 
@@ -79,7 +82,7 @@ def test_a_model_that_does_not_say_how_it_draws_is_named():
         Mute().sample(1, seed=0)
 
 
-@pytest.mark.parametrize("name", ["GAN", "VAE"])
+@pytest.mark.parametrize("name", ["GAN", "ConditionalGAN", "VAE"])
 def test_a_saved_model_draws_the_same_pictures(generators, name, tmp_path):
     generators[name].save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -216,6 +219,292 @@ def test_a_gan_refuses_networks_that_do_not_fit():
 def test_generate_refuses_vectors_of_another_length(generators):
     with pytest.raises(ValueError, match=r"latent has the shape \(2, 4\); expected \(n, 3\)"):
         generators["GAN"].generate(np.zeros((2, 4)))
+
+
+# -- GAN: losses and penalties ---------------------------------------------------------------------------------------
+
+
+def test_the_pairs_of_losses_equal_their_formulas(rng):
+    real, fake = rng.normal(0, 2, (2, 50, 1))
+    d_real, d_fake = (scipy.special.expit(logits) for logits in (real, fake))
+    cross_entropy = -np.log(d_real).mean() - np.log(1 - d_fake).mean()
+    expected = {
+        "non_saturating": (-np.log(d_fake).mean(), cross_entropy),
+        "minimax": (np.log(1 - d_fake).mean(), cross_entropy),
+        "hinge": (-fake.mean(), np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()),
+        "wasserstein": (-fake.mean(), fake.mean() - real.mean()),
+    }
+    assert set(expected) == set(gan_losses.LOSSES)
+    real, fake = ops.convert_to_tensor(real, "float32"), ops.convert_to_tensor(fake, "float32")
+    for name, (of_generator, of_discriminator) in gan_losses.LOSSES.items():
+        assert float(of_generator(fake)) == pytest.approx(expected[name][0], rel=1e-4), name
+        assert float(of_discriminator(real, fake)) == pytest.approx(expected[name][1], rel=1e-4), name
+
+
+@pytest.mark.parametrize("name", gan_losses.LOSSES)
+def test_every_generator_wants_a_higher_verdict_and_every_discriminator_a_lower_one(name):
+    """The two losses of a pair oppose each other: the mistake of a document was that they did not."""
+    of_generator, of_discriminator = gan_losses.LOSSES[name]
+    real, fake = ops.zeros((3, 1)), ops.convert_to_tensor(np.float32([[-0.5], [0.0], [0.5]]))
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([real, fake])
+        for_generator, for_discriminator = of_generator(fake), of_discriminator(real, fake)
+    assert (np.asarray(tape.gradient(for_generator, fake)) < 0).all()
+    assert (np.asarray(tape.gradient(for_discriminator, fake)) > 0).all()
+    assert (np.asarray(tape.gradient(for_discriminator, real)) < 0).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 4, 4, 2)])
+def test_penalties_of_a_linear_critic_are_those_of_the_length_of_its_slope(shape, rng):
+    slope, real, fake = (rng.normal(size=size).astype("float32") for size in (shape[1:], shape, shape))
+    length = np.linalg.norm(slope)
+
+    def critic(x):
+        return ops.sum(x * slope, axis=tuple(range(1, len(shape))))[:, None]
+
+    share = rng.uniform(size=(5, *[1] * (len(shape) - 1))).astype("float32")
+    real, fake = ops.convert_to_tensor(real), ops.convert_to_tensor(fake)
+    assert float(gan_losses.gradient_penalty(critic, real, fake, share)) == pytest.approx((length - 1) ** 2, rel=1e-4)
+    assert float(gan_losses.r1_penalty(critic, real)) == pytest.approx(length**2 / 2, rel=1e-4)
+
+
+def test_each_penalty_looks_where_it_should(rng):
+    """The slope of |x|^2 / 2 is x itself."""
+    real, fake = rng.normal(size=(2, 6, 3)).astype("float32")
+    share = rng.uniform(size=(6, 1)).astype("float32")
+    between = share * real + (1 - share) * fake
+    real, fake = ops.convert_to_tensor(real), ops.convert_to_tensor(fake)
+
+    def critic(x):
+        return ops.sum(x**2, axis=1, keepdims=True) / 2
+
+    expected = np.square(np.linalg.norm(between, axis=1) - 1).mean()
+    assert float(gan_losses.gradient_penalty(critic, real, fake, share)) == pytest.approx(expected, rel=1e-4)
+    expected = np.square(np.linalg.norm(real, axis=1)).mean() / 2
+    assert float(gan_losses.r1_penalty(critic, real)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_flat_critic_has_a_finite_penalty_with_a_finite_gradient():
+    weight = tf.Variable(0.0)
+    with tf.GradientTape() as tape:
+        penalty = gan_losses.gradient_penalty(lambda x: weight * x, ops.ones((2, 1)), ops.zeros((2, 1)), 0.5)
+    assert float(penalty) == pytest.approx(1, abs=1e-4) and np.isfinite(float(tape.gradient(penalty, weight)))
+
+
+@pytest.mark.parametrize("penalty", ["gradient", "r1"])
+def test_a_penalty_is_felt_by_the_discriminator_alone(penalty):
+    keras.utils.set_random_seed(0)
+    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
+    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False)
+    gradients = {}
+    for weight in (0.0, 5.0):
+        gan = models.GAN(generator, discriminator, penalty=penalty, penalty_weight=weight)
+        real = ops.convert_to_tensor(pictures())
+        with tf.GradientTape(persistent=True) as tape:
+            loss = gan.compute_loss(x=real, y_pred=gan(real, training=True), training=True)
+        gradients[weight] = [tape.gradient(loss, part.trainable_variables) for part in (generator, discriminator)]
+        assert float(gan.penalty_tracker.result()) > 0
+    for without, punished in zip(gradients[0.0][0], gradients[5.0][0], strict=True):
+        np.testing.assert_allclose(without, punished, rtol=1e-5, atol=1e-8)
+    kernels = [(a, b) for a, b in zip(gradients[0.0][1], gradients[5.0][1], strict=True) if len(a.shape) > 1]
+    assert all(float(ops.max(ops.abs(a - b))) > 1e-5 for a, b in kernels)
+
+
+@pytest.mark.parametrize(("loss", "penalty"), [("hinge", "r1"), ("wasserstein", "gradient"), ("minimax", None)])
+def test_a_gan_with_any_loss_trains_saves_and_says_what_it_lost(tiny_gan, tmp_path, loss, penalty):
+    gan = tiny_gan(loss=loss, penalty=penalty, penalty_weight=2.0)
+    parts = [gan.generator, gan.discriminator]
+    before = [snapshot(part) for part in parts]
+    history = gan.fit(pictures(32), batch_size=8, verbose=0).history
+    assert all(moved(part, then) for part, then in zip(parts, before, strict=True))
+    terms = history["generator_loss"][0] + history["discriminator_loss"][0] + 2 * history.get("penalty", [0])[0]
+    assert history["loss"][0] == pytest.approx(terms, rel=1e-5)
+    assert ("penalty" in history) == (penalty is not None)
+    gan.save(tmp_path / "gan.keras")
+    loaded = keras.saving.load_model(tmp_path / "gan.keras")
+    assert (loaded.game, loaded.penalty, loaded.penalty_weight) == (loss, penalty, 2.0)
+
+
+def test_a_spectrally_normalised_gan_trains_and_stays_normalised(tmp_path):
+    keras.utils.set_random_seed(0)
+    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
+    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, spectral_norm=True)
+    gan = models.GAN(generator, discriminator, loss="hinge")
+    gan.compile(optimizer=keras.optimizers.Adam(1e-3), steps_per_execution=30)
+    gan.fit(pictures(480), batch_size=8, verbose=0)
+    gan(pictures(), training=True)
+    for layer in discriminator.layers:
+        if isinstance(layer, keras.layers.SpectralNormalization):
+            matrix = np.asarray(layer.kernel).reshape(-1, layer.kernel.shape[-1])
+            assert np.linalg.svd(matrix, compute_uv=False)[0] == pytest.approx(1, abs=0.05)
+    gan.save(tmp_path / "gan.keras")
+    loaded = keras.saving.load_model(tmp_path / "gan.keras")
+    np.testing.assert_array_equal(loaded.sample(2, seed=0), gan.sample(2, seed=0))
+
+
+def line_game(mean, std, *, learns, **options):
+    """A GAN on the line: the generator is x = mean + std z, the discriminator a logit w0 + w1 x + w2 x^2.
+
+    The data are standard normal. For Gaussians log p - log q is such a polynomial, so the best one is among these.
+    """
+    latent, x = keras.Input((1,)), keras.Input((1,))
+    generator = keras.Model(latent, keras.layers.Dense(1)(latent))
+    generator.set_weights([np.array([[std]]), np.array([mean])])
+    generator.trainable = learns
+    logit = keras.layers.Dense(1, kernel_initializer="zeros")(
+        keras.layers.Concatenate()([x, keras.layers.Multiply()([x, x])])
+    )
+    gan = models.GAN(generator, keras.Model(x, logit), **options)
+    rate = keras.optimizers.schedules.CosineDecay(0.03, 1200)
+    gan.compile(optimizer=keras.optimizers.Adam(rate, beta_1=0.5), steps_per_execution=100)
+    data = np.random.default_rng(0).standard_normal((1200 * 256, 1)).astype("float32")
+    gan.fit(data, batch_size=256, verbose=0)
+    return gan
+
+
+def test_the_best_discriminator_is_the_share_of_the_real_density():
+    gan = line_game(1.0, 0.7, learns=False)
+    x = np.linspace(-3, 3, 61)
+    p, q = scipy.stats.norm.pdf(x), scipy.stats.norm.pdf(x, 1.0, 0.7)
+    found = scipy.special.expit(gan.predict(x[:, None].astype("float32"), verbose=0)[:, 0])
+    # Judged where there is anything to see.
+    seen = p + q > 0.05
+    np.testing.assert_allclose(found[seen], (p / (p + q))[seen], atol=0.02)
+
+
+@pytest.mark.parametrize("loss", ["non_saturating", "minimax"])
+def test_at_the_equilibrium_the_value_of_the_game_is_minus_log_4(loss):
+    gan = line_game(1.0, 0.7, learns=True, loss=loss, penalty="r1", penalty_weight=0.1, averaging=0.99)
+    std, mean = (float(weight.squeeze()) for weight in gan.average.network.get_weights())
+    assert mean == pytest.approx(0, abs=0.1) and abs(std) == pytest.approx(1, abs=0.1)
+    rng = np.random.default_rng(1)
+    real, fake = rng.standard_normal((20_000, 1)), mean + std * rng.standard_normal((20_000, 1))
+    logits = (gan.predict(x.astype("float32"), batch_size=4096, verbose=0) for x in (real, fake))
+    assert -float(gan_losses.discriminator_loss(*logits)) == pytest.approx(-np.log(4), abs=0.02)
+
+
+def test_a_gan_names_what_it_cannot_play():
+    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
+    plain = networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False)
+    for options, message in (
+        ({"loss": "bce"}, "loss is 'bce'; expected one of non_saturating, minimax, hinge, wasserstein"),
+        ({"penalty": "r2"}, "penalty is 'r2'; expected one of None, gradient, r1"),
+        ({"penalty": "r1", "penalty_weight": -1}, "penalty_weight is -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            models.GAN(generator, plain, **options)
+    with pytest.raises(ValueError, match="build the discriminator with batch_norm=False"):
+        models.GAN(generator, networks.image_discriminator((8, 8, 1), filters=(4,)), penalty="gradient")
+
+
+# -- conditional GAN -------------------------------------------------------------------------------------------------
+
+
+def test_one_loss_gives_each_conditional_network_the_gradient_of_its_own_loss_alone():
+    keras.utils.set_random_seed(0)
+    generator = networks.image_generator((8, 8, 1), 3, filters=(4,), classes=3)
+    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,), classes=3)
+    gan = models.ConditionalGAN(generator, discriminator)
+    real, labels = ops.convert_to_tensor(pictures()), np.arange(16) % 3
+    state = np.array(gan.noise.state)
+    latent = keras.random.normal((16, 3), seed=gan.noise)
+    gan.noise.state.assign(state)
+
+    with tf.GradientTape(persistent=True) as tape:
+        loss = gan.compute_loss(x=real, y=labels, y_pred=gan(real, training=True), training=True)
+    ours = [tape.gradient(loss, network.trainable_variables) for network in (generator, discriminator)]
+
+    def verdict(images):
+        return tf.gather(discriminator(images, training=True), labels, axis=1, batch_dims=1)
+
+    with tf.GradientTape(persistent=True) as tape:
+        fake = generator(tf.concat([latent, np.eye(3, dtype="float32")[labels]], axis=1), training=True)
+        for_generator = gan_room.generator_loss(verdict(fake))
+        for_discriminator = gan_room.discriminator_loss(verdict(real), verdict(tf.stop_gradient(fake)))
+    theirs = [
+        tape.gradient(for_generator, generator.trainable_variables),
+        tape.gradient(for_discriminator, discriminator.trainable_variables),
+    ]
+    assert float(loss) == pytest.approx(float(for_generator + for_discriminator), rel=1e-6)
+    for network_ours, network_theirs in zip(ours, theirs, strict=True):
+        for a, b in zip(network_ours, network_theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
+def test_the_label_decides_what_is_drawn_and_the_seed_the_rest(generators):
+    gan = generators["ConditionalGAN"]
+    labels = np.array([0, 2, 1, 2])
+    images = gan.sample(4, seed=0, labels=labels)
+    np.testing.assert_array_equal(images, gan.sample(4, seed=0, labels=labels.tolist()))
+    for label in range(3):
+        all_the_same = gan.sample(4, seed=0, labels=label)
+        np.testing.assert_allclose(images[labels == label], all_the_same[labels == label], atol=1e-6)
+        assert np.abs(images - all_the_same)[labels != label].max() > 1e-4
+
+
+def test_without_labels_the_classes_are_drawn_uniformly(generators):
+    gan = generators["ConditionalGAN"]
+    seen = []
+    plain, gan.generate = gan.generate, lambda latent, labels: seen.extend(labels) or plain(latent[:1], labels[:1])
+    try:
+        gan.sample(3000, seed=0)
+    finally:
+        del gan.generate
+    np.testing.assert_allclose(np.bincount(seen, minlength=3), 1000, atol=100)
+
+
+def test_a_conditional_gan_learns_which_class_is_dark(tiny_conditional_gan):
+    gan = tiny_conditional_gan(averaging=0.9)
+    gan.compile(optimizer=keras.optimizers.Adam(5e-3, beta_1=0.5), steps_per_execution=24)
+    labels = np.arange(768) % 3
+    grey = (0.1 + 0.4 * labels)[:, None, None, None] * np.ones((1, 8, 8, 1))
+    gan.fit(grey.astype("float32"), labels, batch_size=32, epochs=8, verbose=0)
+    for label in range(3):
+        assert gan.sample(32, seed=0, labels=label).mean() == pytest.approx(0.1 + 0.4 * label, abs=0.12)
+
+
+def test_a_loaded_conditional_gan_has_its_classes_and_trains_on(tiny_conditional_gan, tmp_path):
+    gan = tiny_conditional_gan(loss="hinge", penalty="r1")
+    gan.fit(pictures(), np.arange(16) % 3, verbose=0)
+    gan.save(tmp_path / "gan.keras")
+    loaded = keras.saving.load_model(tmp_path / "gan.keras")
+    assert (loaded.classes, loaded.latent_dim, loaded.game) == (3, 3, "hinge")
+    np.testing.assert_array_equal(loaded.sample(3, seed=0, labels=2), gan.sample(3, seed=0, labels=2))
+    loaded.fit(pictures(), np.arange(16) % 3, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (3, ValueError, "labels holds 3 to 3; expected classes from 0 to 2"),
+        ([0, -1], ValueError, "labels holds -1 to 0"),
+        ([0, 1, 2], ValueError, r"labels has the shape \(3,\); expected one class, or \(2,\)"),
+        ([0.0, 1.0], TypeError, "labels has the dtype float64"),
+        ("shoe", TypeError, "expected whole numbers"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(generators, labels, error, message):
+    with pytest.raises(error, match=message):
+        generators["ConditionalGAN"].sample(2, seed=0, labels=labels)
+    if not np.isscalar(labels):
+        with pytest.raises(error, match=message.replace("or \\(2,", "or \\(3,") if len(labels) == 2 else "labels"):
+            generators["ConditionalGAN"].fit(pictures(len(labels)), np.array(labels) + (len(labels) == 3), verbose=0)
+
+
+def test_a_conditional_gan_is_trained_with_labels(tiny_conditional_gan):
+    with pytest.raises(ValueError, match=r"expected fit\(images, labels\)"):
+        tiny_conditional_gan().fit(pictures(), verbose=0)
+
+
+def test_a_conditional_gan_refuses_networks_without_classes():
+    conditional = networks.image_discriminator((8, 8, 1), filters=(4,), classes=3)
+    with pytest.raises(ValueError, match="takes 3 numbers and the discriminator has 3 classes"):
+        models.ConditionalGAN(networks.image_generator((8, 8, 1), 3, filters=(4,)), conditional)
+    generator = networks.image_generator((8, 8, 1), 3, filters=(4,), classes=3)
+    with pytest.raises(ValueError, match=r"output is \(1,\); expected one logit for each class"):
+        models.ConditionalGAN(generator, networks.image_discriminator((8, 8, 1), filters=(4,)))
+    with pytest.raises(ValueError, match="build both for the same image_shape"):
+        models.ConditionalGAN(generator, networks.image_discriminator((8, 8, 3), filters=(4,), classes=3))
 
 
 # -- VAE -------------------------------------------------------------------------------------------------------------
@@ -481,24 +770,49 @@ gan = models.GAN(
     networks.image_generator((8, 8, 1), 3, filters=(4,)),
     networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3),
 )
+conditional = models.ConditionalGAN(
+    networks.image_generator((8, 8, 1), 3, filters=(4,), classes=3),
+    networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3, classes=3),
+)
 vae = models.VAE(
     networks.image_encoder((8, 8, 1), 2, filters=(4,)),
     networks.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, name="decoder"),
 )
-for name, model in (("gan", gan), ("vae", vae)):
+for name, model in (("gan", gan), ("conditionalgan", conditional), ("vae", vae)):
     with np.load(folder / f"{name}.npz") as weights:
         model.set_weights([weights[key] for key in weights.files])
     np.save(folder / f"{name}.npy", model.sample(4, seed=3))
     before = model.get_weights()
     model.compile(optimizer=keras.optimizers.Adam(1e-3))
     snapshots = training.Snapshots([0, 4], n=4)
-    history = model.fit(digits.x_train[:64], batch_size=16, verbose=0, callbacks=[snapshots])
+    history = model.fit(digits.x_train[:64], digits.y_train[:64] % 3, batch_size=16, verbose=0, callbacks=[snapshots])
     report[name] = {
         "loss": history.history["loss"][0],
         "moved": sum(bool((a != b).any()) for a, b in zip(before, model.get_weights())) / len(before),
         "snapshots_differ": float(np.abs(snapshots.images[4] - snapshots.images[0]).max()),
         "last_snapshot_is_the_end": bool((snapshots.images[4] == model.sample(4, seed=0)).all()),
     }
+
+# Every other loss, penalty and normalisation trains; a loss that diverges puts the model back.
+for loss, penalty, spectral_norm in (("hinge", "r1", True), ("wasserstein", "gradient", False)):
+    keras.utils.set_random_seed(0)
+    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
+    options = {"batch_norm": False, "spectral_norm": spectral_norm, "dropout": 0.3}
+    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,), **options)
+    model = models.GAN(generator, discriminator, loss=loss, penalty=penalty)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    before = model.get_weights()
+    history = model.fit(digits.x_train[:64], batch_size=16, verbose=0).history
+    report[loss] = {
+        "terms": {name: values[0] for name, values in history.items()},
+        "moved": sum(bool((a != b).any()) for a, b in zip(before, model.get_weights())) / len(before),
+    }
+    bad, before = np.full((16, 8, 8, 1), np.nan), model.get_weights()
+    try:
+        model.fit(bad, batch_size=16, verbose=0, callbacks=[training.StopIfDiverged()])
+    except training.Diverged as error:
+        same = all(bool((a == b).all()) for a, b in zip(before, model.get_weights()))
+        report[loss]["diverged"] = [str(error), same]
 
 # A signal in the middle of a training step, where a Ctrl-C almost always falls.
 step, record = vae.train_function, {"steps": 0, "seconds": 0.0}
@@ -533,7 +847,7 @@ except Exception as error:
 def jax(tmp_path_factory, generators):
     """What one process with JAX under Keras makes of the weights of this one."""
     folder = tmp_path_factory.mktemp("jax")
-    for name in ("GAN", "VAE"):
+    for name in ("GAN", "ConditionalGAN", "VAE"):
         np.savez(folder / f"{name.lower()}.npz", *generators[name].get_weights())
     environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
     run = subprocess.run([sys.executable, "-c", JAX_PROGRAM, folder], env=environment, capture_output=True, text=True)
@@ -541,17 +855,28 @@ def jax(tmp_path_factory, generators):
     return json.loads((folder / "report.json").read_text()) | {"folder": folder}
 
 
-@pytest.mark.parametrize("name", ["GAN", "VAE"])
+@pytest.mark.parametrize("name", ["GAN", "ConditionalGAN", "VAE"])
 def test_the_same_weights_draw_the_same_pictures_on_jax(jax, generators, name):
     assert jax["backend"] == "jax"
     images = np.load(jax["folder"] / f"{name.lower()}.npy")
     np.testing.assert_allclose(images, generators[name].sample(4, seed=3), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["gan", "vae"])
+@pytest.mark.parametrize("name", ["gan", "conditionalgan", "vae"])
 def test_models_train_on_jax(jax, name):
     assert np.isfinite(jax[name]["loss"]) and jax[name]["moved"] > 0.9
     assert jax[name]["snapshots_differ"] > 0 and jax[name]["last_snapshot_is_the_end"]
+
+
+@pytest.mark.parametrize("name", ["hinge", "wasserstein"])
+def test_every_loss_and_penalty_trains_on_jax_and_stops_when_it_diverges(jax, name):
+    terms = jax[name]["terms"]
+    assert np.isfinite(list(terms.values())).all() and jax[name]["moved"] > 0.9
+    assert terms["loss"] == pytest.approx(
+        terms["generator_loss"] + terms["discriminator_loss"] + 10 * terms.get("penalty", 0), rel=1e-4
+    )
+    message, same = jax[name]["diverged"]
+    assert "training has diverged" in message and same
 
 
 def test_a_signal_within_a_step_loses_nothing_on_jax(jax):

@@ -70,3 +70,49 @@ def test_a_latent_length_must_be_a_positive_whole_number():
         networks.image_generator((8, 8, 1), 0)
     with pytest.raises(TypeError, match=r"latent_dim is 2\.5"):
         networks.image_generator((8, 8, 1), 2.5)
+
+
+def test_a_generator_is_told_the_class_behind_the_latent_vector(rng):
+    network = networks.image_generator((8, 8, 1), 3, filters=(4,), classes=2)
+    assert network.input_shape == (None, 5)
+    latent = np.repeat(rng.normal(size=(1, 3)), 2, axis=0)
+    first, second = np.asarray(network(np.hstack([latent, np.eye(2)])))
+    assert np.abs(first - second).max() > 1e-4
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+def test_a_conditional_discriminator_has_one_logit_a_class_with_a_shared_part(spectral_norm, rng):
+    options = {"filters": (4,), "batch_norm": False, "spectral_norm": spectral_norm, "classes": 3}
+    network = networks.image_discriminator((8, 8, 1), **options)
+    image = rng.uniform(size=(2, 8, 8, 1))
+    logits = np.asarray(network(image))
+    assert logits.shape == (2, 3) and logits.std(axis=1).min() > 0
+    add = network.layers[-1]
+    shared, own = (np.asarray(keras.Model(network.input, part)(image)) for part in add.input)
+    assert shared.shape == (2, 1) and own.shape == (2, 3)
+    np.testing.assert_allclose(logits, shared + own, rtol=1e-6)
+
+
+def test_spectral_normalisation_leaves_no_layer_that_stretches(rng):
+    network = networks.image_discriminator((8, 8, 1), filters=(4, 8), hidden=16, batch_norm=False, spectral_norm=True)
+    wrapped = [layer for layer in network.layers if isinstance(layer, keras.layers.SpectralNormalization)]
+    assert len(wrapped) == 4
+    for layer in wrapped:
+        layer.kernel.assign(5 * np.asarray(layer.kernel))
+    for _ in range(200):
+        network(rng.uniform(size=(2, 8, 8, 1)), training=True)
+    for layer in wrapped:
+        matrix = np.asarray(layer.kernel).reshape(-1, layer.kernel.shape[-1])
+        assert np.linalg.svd(matrix, compute_uv=False)[0] == pytest.approx(1, abs=1e-3)
+
+
+def test_two_normalisations_that_undo_each_other_are_refused():
+    with pytest.raises(ValueError, match="batch_norm and spectral_norm are both True"):
+        networks.image_discriminator((8, 8, 1), spectral_norm=True)
+
+
+@pytest.mark.parametrize("build", [lambda **options: networks.image_generator((8, 8, 1), 4, **options),
+                                   lambda **options: networks.image_discriminator((8, 8, 1), **options)])  # fmt: skip
+def test_a_negative_number_of_classes_is_refused(build):
+    with pytest.raises(ValueError, match="classes is -1"):
+        build(classes=-1)

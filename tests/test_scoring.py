@@ -31,6 +31,41 @@ def test_worse_pictures_score_worse(clothes, rng):
     assert collapsed > 10
 
 
+def test_measures_are_those_of_the_features_with_the_test_images_as_the_real_ones(clothes):
+    images = clothes.x_train[500:700]
+    generated, test = scoring.features(images), scoring.features(clothes.x_test)
+    precision, recall = metrics.precision_recall(test, generated)
+    density, coverage = metrics.density_coverage(test, generated)
+    expected = {"precision": precision, "recall": recall, "density": density, "coverage": coverage}
+    expected["kernel distance"] = metrics.kernel_distance(generated, test)
+    measured = scoring.measures(images, clothes)
+    assert {name: value for name, (value, _) in measured.items()} == pytest.approx(expected, rel=1e-4)
+    real = scoring.measures(clothes.x_train[:200], clothes)
+    assert all(value == of_real for value, of_real in real.values())
+    assert {name: value for name, (_, value) in measured.items()} == {name: value for name, (value, _) in real.items()}
+
+
+def test_measures_tell_a_collapsed_set_from_a_blurred_one(clothes, rng):
+    """One class in all its variety is precise and covers little; noise on all classes is imprecise."""
+    one_class = scoring.measures(clothes.x_train[clothes.y_train == 1][:300], clothes)
+    noisy = scoring.measures(np.clip(clothes.x_train[:300] + 0.3 * rng.normal(size=(300, 28, 28, 1)), 0, 1), clothes)
+    assert one_class["precision"][0] > 0.8 > 0.3 > one_class["coverage"][0]
+    assert noisy["precision"][0] < 0.5
+    for measured in (one_class, noisy):
+        assert measured["kernel distance"][0] > 10 * abs(measured["kernel distance"][1])
+
+
+def test_measures_need_more_images_than_neighbours(clothes):
+    with pytest.raises(ValueError, match="there are 5 images; precision and recall need more than 5"):
+        scoring.measures(clothes.x_train[:5], clothes)
+
+
+def test_no_more_than_the_latest_features_are_kept(clothes):
+    for start in range(0, 60, 3):
+        scoring.score(clothes.x_train[start : start + 3], clothes)
+    assert len(scoring._FEATURES) <= 16
+
+
 def test_a_score_can_be_read():
     text = str(scoring.Score(distance=3.0, floor=1.5, images=5000, test_images=2000, dataset="fashion_mnist"))
     assert text == (

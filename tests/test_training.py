@@ -167,6 +167,64 @@ def test_a_checkpoint_holds_model_and_record_of_the_same_step(tiny_gan, digits, 
     np.testing.assert_array_equal(loaded.sample(2, seed=0), gan.sample(2, seed=0))
 
 
+class Poison(keras.callbacks.Callback):
+    """Make one weight NaN after a number of steps, as a loss that overflows does."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) == self.step:
+            weight = self.model.trainable_variables[0]
+            weight.assign(np.full(weight.shape, np.nan))
+
+
+def test_a_diverged_training_stops_with_advice_and_is_put_back(tiny_gan, digits):
+    gan = tiny_gan()
+    watch = training.StopIfDiverged(every=2)
+    message = r"the loss became nan in step 6: .* as it was after step 4 again\. Try a lower learning rate"
+    with pytest.raises(training.Diverged, match=message):
+        gan.fit(digits.x_train[:160], batch_size=8, verbose=0, callbacks=[Poison(5), watch])
+    assert int(gan.optimizer.iterations) == watch.kept == 4
+    assert all(np.isfinite(np.asarray(variable)).all() for variable in [*gan.variables, *gan.optimizer.variables])
+
+    gan.fit(digits.x_train[:16], batch_size=8, verbose=0, callbacks=[training.StopIfDiverged()])
+    assert int(gan.optimizer.iterations) == 6
+
+
+def test_a_spoilt_state_is_not_kept_even_if_the_loss_has_not_shown_it_yet(tiny_gan, digits):
+    watch = training.StopIfDiverged(every=1)
+    with pytest.raises(training.Diverged):
+        tiny_gan().fit(digits.x_train[:160], batch_size=8, verbose=0, callbacks=[Poison(3), watch])
+    assert watch.kept == 2
+
+
+def test_training_that_goes_well_is_not_stopped(tiny_gan, digits):
+    gan, watch = tiny_gan(), training.StopIfDiverged(every=2)
+    gan.fit(digits.x_train[:40], batch_size=8, verbose=0, callbacks=[watch])
+    assert watch.kept == 4 and int(gan.optimizer.iterations) == 5
+
+
+def test_a_diverged_training_keeps_the_last_good_state_with_its_record(tiny_gan, digits, tmp_path):
+    gan, record = tiny_gan(), new_record()
+    before = gan.get_weights()
+    path = tmp_path / "gan.keras"
+    with pytest.raises(training.Diverged, match=r"What was well is kept in .*gan\.keras"):
+        training.train(gan, digits, record, steps=9, batch_size=8, seed=0, checkpoint=path, callbacks=[Poison(3)])
+    loaded, kept = training.load(path)
+    assert kept["steps"] == record["steps"] == int(loaded.optimizer.iterations) == 0
+    for weight, then in zip(loaded.generator.get_weights(), gan.generator.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, then)
+    for weight, then in zip(gan.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, then)
+
+
+def test_how_often_a_copy_is_made_is_a_positive_whole_number():
+    with pytest.raises(ValueError, match="every is 0"):
+        training.StopIfDiverged(every=0)
+
+
 @pytest.fixture(scope="module")
 def saved(tiny_vae, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "vae.keras"

@@ -6,8 +6,10 @@ file ``runs.json`` beside the copies says of each page what it was executed from
 """
 
 import argparse
+import base64
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -24,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 import bs4
 import nbformat
 import yaml
+from PIL import Image
 
 TIMEOUT = 600
 RUNS = "runs.json"
@@ -118,6 +121,8 @@ def build(root):
     for name in ("_config.yml", "_toc.yml", "references.bib"):
         shutil.copyfile(root / name, source / name)
     shutil.copytree(root / "_static", source / "_static")
+    if problems := quote_figures(root, executed, source):
+        return problems
 
     # -W makes a warning an error, -n warns of every dead reference, --keep-going shows all of them.
     command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", root]
@@ -131,6 +136,33 @@ def build(root):
     if not problems:
         (html / MADE_FROM).write_text(made_from)
         print(f"book: {len(pages(root))} pages, open {html / 'index.html'}")
+    return problems
+
+
+def quote_figures(root, executed, source):
+    """Put the figures that Markdown pages quote as ``_static/figures/NAME.png`` there, out of the executed pages.
+
+    So the front page shows what this very run has drawn. Returns the names that no page has drawn, one line each.
+    """
+    drawn = {}
+    for notebook in (executed / f"{page}.ipynb" for page in pages(root)):
+        for cell in json.loads(notebook.read_text())["cells"] if notebook.is_file() else []:
+            name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
+            pictures = [
+                output["data"]["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
+            ]
+            if name and pictures:
+                drawn[name] = pictures[0]
+    problems = []
+    for page in (root / f"{page}.md" for page in pages(root)):
+        for name in re.findall(r"_static/figures/([\w-]+)\.png", page.read_text()) if page.is_file() else []:
+            if name not in drawn:
+                problems.append(f"{page.name} quotes the figure {name}, and no page draws it")
+                continue
+            (source / "_static" / "figures").mkdir(exist_ok=True)
+            image = Image.open(io.BytesIO(base64.b64decode(drawn[name])))
+            image.thumbnail((640, 640))
+            image.save(source / "_static" / "figures" / f"{name}.png", optimize=True)
     return problems
 
 

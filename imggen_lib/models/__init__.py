@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "base": ["GenerativeModel", "MovingAverage"],
         "classifier": ["Classifier"],
-        "gan": ["GAN"],
+        "gan": ["GAN", "ConditionalGAN"],
         "gaussian": ["GaussianImageModel"],
         "vae": ["VAE"],
     },

@@ -4,64 +4,25 @@ The value of the game (Goodfellow et al., "Generative adversarial nets", NeurIPS
 
 .. math:: \min_G \max_D V(D, G) = \mathbb{E}_x[\log D(x)] + \mathbb{E}_z[\log(1 - D(G(z)))]
 
-Everything here is in logits: :math:`D = \sigma(\ell)`, so :math:`-\log D = \operatorname{softplus}(-\ell)`.
+The losses and penalties by name are in :mod:`imggen_lib.models.gan_losses`, in logits.
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 from imggen_lib import checks
 from imggen_lib.models.base import GenerativeModel, MovingAverage
+from imggen_lib.models.gan_losses import (
+    LOSSES,
+    PENALTIES,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    r1_penalty,
+)
 
-
-def discriminator_loss(real_logits, fake_logits):
-    r"""What the discriminator minimises: cross-entropy of "real" and "fake", the negative value of the game.
-
-    .. math:: -\mathbb{E}_x[\log D(x)] - \mathbb{E}_z[\log(1 - D(G(z)))]
-
-    Parameters
-    ----------
-    real_logits, fake_logits : tensor
-        ``(n, 1)`` outputs of the discriminator.
-
-    Returns
-    -------
-    tensor
-        A scalar, in nats; :math:`2 \log 2` where the discriminator cannot tell the two apart.
-
-    Examples
-    --------
-    >>> undecided = ops.zeros((4, 1))
-    >>> round(float(discriminator_loss(undecided, undecided)), 4)
-    1.3863
-    """
-    return ops.mean(ops.softplus(-real_logits)) + ops.mean(ops.softplus(fake_logits))
-
-
-def generator_loss(fake_logits):
-    r"""What the generator minimises, in the non-saturating form: :math:`-\mathbb{E}_z[\log D(G(z))]`.
-
-    Parameters
-    ----------
-    fake_logits : tensor
-        ``(n, 1)`` outputs of the discriminator on generated pictures.
-
-    Returns
-    -------
-    tensor
-        A scalar, in nats.
-
-    References
-    ----------
-    Goodfellow et al., "Generative adversarial nets", NeurIPS 2014, section 3: its gradient does not vanish where the
-    discriminator wins.
-
-    Examples
-    --------
-    >>> round(float(generator_loss(ops.zeros((4, 1)))), 4)
-    0.6931
-    """
-    return ops.mean(ops.softplus(-fake_logits))
+__all__ = ["GAN", "ConditionalGAN", "discriminator_loss", "frozen_call", "generator_loss"]
 
 
 def frozen_call(network, inputs, *, training):
@@ -87,9 +48,12 @@ def frozen_call(network, inputs, *, training):
     2.0
     """
     constants = [ops.stop_gradient(variable.value) for variable in network.trainable_variables]
+    return _call_as_function(network, constants, inputs, training)
+
+
+def _call_as_function(network, weights, inputs, training):
     state = [variable.value for variable in network.non_trainable_variables]
-    outputs, _ = network.stateless_call(constants, state, inputs, training=training)
-    return outputs
+    return network.stateless_call(weights, state, inputs, training=training)[0]
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -105,9 +69,16 @@ class GAN(GenerativeModel):
     Parameters
     ----------
     generator : keras.Model
-        From ``(n, latent_dim)`` to pictures in [0, 1]; see :func:`imggen_lib.networks.image_generator`.
+        From ``(n, latent_dim)`` to pictures in [0, 1]; see :func:`imggen_lib.networks.image_generator`. (Points
+        instead of pictures will do, too, as long as ``generate`` and not ``sample`` draws them.)
     discriminator : keras.Model
         From pictures to ``(n, 1)`` logits; see :func:`imggen_lib.networks.image_discriminator`.
+    loss : str
+        A name in ``LOSSES``: ``"non_saturating"``, ``"minimax"``, ``"hinge"`` or ``"wasserstein"``.
+    penalty : str, optional
+        Of the discriminator's slope: ``"gradient"`` (towards 1, between real and generated pictures) or ``"r1"``
+        (towards 0, at real ones). Either needs a discriminator without batch normalisation.
+    penalty_weight : float
     averaging : float
         Momentum of the moving average of the generator's weights.
     seed : int
@@ -116,7 +87,8 @@ class GAN(GenerativeModel):
     Raises
     ------
     ValueError
-        If the generator's pictures do not fit the discriminator, or its output is not one number.
+        If the generator's pictures do not fit the discriminator, its output is not one number, a name is unknown, or
+        batch normalisation meets a penalty.
 
     Examples
     --------
@@ -128,24 +100,42 @@ class GAN(GenerativeModel):
     (3, 8, 8, 1)
     """
 
-    def __init__(self, generator, discriminator, *, averaging=0.999, seed=0, **kwargs):
+    def __init__(
+        self, generator, discriminator, *, loss="non_saturating", penalty=None, penalty_weight=10.0, averaging=0.999,
+        seed=0, **kwargs,
+    ):  # fmt: skip
         super().__init__(**kwargs)
         if generator.output_shape[1:] != discriminator.input_shape[1:]:
             raise ValueError(
                 f"the generator makes pictures of shape {generator.output_shape[1:]} and the discriminator takes "
                 f"{discriminator.input_shape[1:]}; build both for the same image_shape"
             )
-        if discriminator.output_shape[1:] != (1,):
-            raise ValueError(f"the discriminator's output is {discriminator.output_shape[1:]}; expected one logit, (1,)")
+        self._check_ends(generator, discriminator)
         self.generator = generator
         self.discriminator = discriminator
+        # Keras has its own attribute ``loss``, which ``compile`` overwrites.
+        self.game = checks.choice(loss, "loss", LOSSES)
+        self.penalty = checks.choice(penalty, "penalty", PENALTIES)
+        self.penalty_weight = checks.real(penalty_weight, "penalty_weight", minimum=0)
+        normalised = [layer for layer in discriminator.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        if penalty is not None and normalised:
+            raise ValueError(
+                "a penalty on the slope speaks of single pictures, and batch normalisation ties those of a batch "
+                "together; build the discriminator with batch_norm=False"
+            )
         self.average = MovingAverage(generator, averaging)
         self.averaging = averaging
         self.seed = checks.integer(seed, "seed", minimum=0)
         self.noise = keras.random.SeedGenerator(seed)
         self.generator_tracker = keras.metrics.Mean(name="generator_loss")
         self.discriminator_tracker = keras.metrics.Mean(name="discriminator_loss")
+        self.penalty_tracker = None if penalty is None else keras.metrics.Mean(name="penalty")
         self.built = True
+
+    @staticmethod
+    def _check_ends(generator, discriminator):
+        if discriminator.output_shape[1:] != (1,):
+            raise ValueError(f"the discriminator's output is {discriminator.output_shape[1:]}; expected one logit, (1,)")
 
     @property
     def latent_dim(self):
@@ -158,16 +148,45 @@ class GAN(GenerativeModel):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the sum of both networks' losses; ``y_pred`` holds the logits of the real pictures ``x``."""
+        of_generator, of_discriminator = LOSSES[self.game]
         latent = keras.random.normal((ops.shape(x)[0], self.latent_dim), seed=self.noise)
-        fake = self.generator(latent, training=training)
-        for_generator = generator_loss(frozen_call(self.discriminator, fake, training=training))
-        fake_logits = self.discriminator(ops.stop_gradient(fake), training=training)
-        for_discriminator = discriminator_loss(y_pred, fake_logits)
+        fake = self.generator(self._with_class(latent, y), training=training)
+        verdict = frozen_call(self.discriminator, fake, training=training)
+        for_generator = of_generator(self._for_class(verdict, y))
+        fake = ops.stop_gradient(fake)
+        verdict = self.discriminator(fake, training=training)
+        for_discriminator = of_discriminator(self._for_class(y_pred, y), self._for_class(verdict, y))
         if training:
             self.average.follow(self.generator)
         self.generator_tracker.update_state(for_generator)
         self.discriminator_tracker.update_state(for_discriminator)
-        return for_generator + for_discriminator
+        return for_generator + for_discriminator + self._weighted_penalty(x, fake, y, training)
+
+    def _weighted_penalty(self, real, fake, labels, training):
+        """Nothing, or the chosen penalty times its weight."""
+        if self.penalty is None:
+            return 0.0
+
+        def critic(images):
+            # As a function, so that nothing that it changes on its way can get lost inside the gradient.
+            weights = [variable.value for variable in self.discriminator.trainable_variables]
+            return self._for_class(_call_as_function(self.discriminator, weights, images, training), labels)
+
+        if self.penalty == "gradient":
+            share = keras.random.uniform((ops.shape(real)[0], *[1] * (len(real.shape) - 1)), seed=self.noise)
+            penalty = gradient_penalty(critic, real, fake, share)
+        else:
+            penalty = r1_penalty(critic, real)
+        self.penalty_tracker.update_state(penalty)
+        return self.penalty_weight * penalty
+
+    def _with_class(self, latent, labels):
+        """What the generator starts from: the latent vectors alone, and whatever a conditional model adds."""
+        return latent
+
+    def _for_class(self, verdict, labels):
+        """The logits that count: the only ones, unless a conditional model has one for each class."""
+        return verdict
 
     def generate(self, latent):
         """Turn latent vectors ``(n, latent_dim)`` into pictures with the averaged generator.
@@ -182,10 +201,13 @@ class GAN(GenerativeModel):
         ValueError
             If the vectors have another length.
         """
+        return self.average.network.predict(self._checked(latent), batch_size=256, verbose=0)
+
+    def _checked(self, latent):
         latent = checks.real_array(latent, "latent", ndim=2)
         if latent.shape[1] != self.latent_dim:
             raise ValueError(f"latent has the shape {latent.shape}; expected (n, {self.latent_dim})")
-        return self.average.network.predict(latent.astype("float32"), batch_size=256, verbose=0)
+        return latent.astype("float32")
 
     def _draw(self, n, rng, labels):
         self._refuse(labels)
@@ -195,7 +217,8 @@ class GAN(GenerativeModel):
         """Return what :meth:`from_config` needs to build the same model."""
         networks = {"generator": self.generator, "discriminator": self.discriminator}
         networks = {name: keras.saving.serialize_keras_object(network) for name, network in networks.items()}
-        return {**super().get_config(), **networks, "averaging": self.averaging, "seed": self.seed}
+        options = {name: getattr(self, name) for name in ("penalty", "penalty_weight", "averaging", "seed")}
+        return {**super().get_config(), **networks, "loss": self.game, **options}
 
     @classmethod
     def from_config(cls, config):
@@ -203,3 +226,124 @@ class GAN(GenerativeModel):
         for name in ("generator", "discriminator"):
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class ConditionalGAN(GAN):
+    r"""A GAN that draws pictures of a chosen class, trained with labels: ``fit(images, labels)``.
+
+    The generator is told the class as a vector of zeros with a single one, behind the latent vector. The discriminator
+    has one logit for each class and answers with that of the class in question. With :math:`\varphi(x)` for what its last
+    layer sees, class y is judged by :math:`(w + v_y) \cdot \varphi(x)`, so w says what all real pictures share and
+    :math:`v_y` what those of class y do: a projection discriminator.
+
+    Parameters
+    ----------
+    generator : keras.Model
+        From ``(n, latent_dim + classes)`` to pictures; see ``classes`` in :func:`imggen_lib.networks.image_generator`.
+    discriminator : keras.Model
+        From pictures to ``(n, classes)`` logits; see ``classes`` in :func:`imggen_lib.networks.image_discriminator`.
+    **options
+        As in :class:`GAN`.
+
+    Attributes
+    ----------
+    classes : int
+
+    Raises
+    ------
+    ValueError
+        If the networks do not fit each other, or labels are no classes.
+
+    References
+    ----------
+    Mirza and Osindero, "Conditional generative adversarial nets", arXiv:1411.1784, 2014. Miyato and Koyama, "cGANs with
+    projection discriminator", ICLR 2018.
+
+    Examples
+    --------
+    >>> from imggen_lib import networks
+    >>> generator = networks.image_generator((8, 8, 1), 4, classes=3)
+    >>> gan = ConditionalGAN(generator, networks.image_discriminator((8, 8, 1), classes=3))
+    >>> gan.sample(5, seed=0, labels=2).shape
+    (5, 8, 8, 1)
+    """
+
+    def __init__(self, generator, discriminator, **options):
+        super().__init__(generator, discriminator, **options)
+        self.classes = discriminator.output_shape[-1]
+
+    @staticmethod
+    def _check_ends(generator, discriminator):
+        classes, inputs = discriminator.output_shape[1:], generator.input_shape[-1]
+        if len(classes) != 1 or classes[0] < 2:
+            raise ValueError(f"the discriminator's output is {classes}; expected one logit for each class, two at least")
+        if inputs <= classes[0]:
+            raise ValueError(
+                f"the generator takes {inputs} numbers and the discriminator has {classes[0]} classes; expected latent "
+                "numbers and one for each class: build both for the same classes"
+            )
+
+    @property
+    def latent_dim(self):
+        """Length of the latent vectors, without the class."""
+        return super().latent_dim - self.discriminator.output_shape[-1]
+
+    def fit(self, x=None, y=None, *args, **options):
+        """Train as Keras does, on pictures ``x`` with their classes ``y``; ``ValueError`` names labels outside them."""
+        if y is not None:
+            y = self._labels(ops.convert_to_numpy(y), len(y))
+        return super().fit(x, y, *args, **options)
+
+    def _one_hot(self, labels):
+        if labels is None:
+            raise ValueError("a conditional GAN learns from pictures and their classes; expected fit(images, labels)")
+        return ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), self.classes)
+
+    def _with_class(self, latent, labels):
+        return ops.concatenate([latent, self._one_hot(labels)], axis=-1)
+
+    def _for_class(self, verdict, labels):
+        return ops.sum(verdict * self._one_hot(labels), axis=-1, keepdims=True)
+
+    def generate(self, latent, labels):
+        """Turn latent vectors ``(n, latent_dim)`` into pictures of given classes with the averaged generator.
+
+        Parameters
+        ----------
+        latent : array_like
+        labels : array_like of int
+            ``(n,)``, or one class for all.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(n, height, width, channels)`` in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If the vectors have another length, or a label is no class.
+        """
+        latent = self._checked(latent)
+        one_hot = np.eye(self.classes, dtype="float32")[self._labels(labels, len(latent))]
+        return self.average.network.predict(np.hstack([latent, one_hot]), batch_size=256, verbose=0)
+
+    def _labels(self, labels, n):
+        """Check labels; return one for each of n pictures."""
+        labels = np.asarray(labels)
+        if labels.dtype.kind not in "iu":
+            raise TypeError(f"labels has the dtype {labels.dtype}; expected whole numbers")
+        if labels.shape not in ((), (n,)):
+            raise ValueError(f"labels has the shape {labels.shape}; expected one class, or ({n},)")
+        if labels.min() < 0 or labels.max() >= self.classes:
+            raise ValueError(
+                f"labels holds {labels.min()} to {labels.max()}; expected classes from 0 to {self.classes - 1}"
+            )
+        return np.broadcast_to(labels, (n,))
+
+    def _draw(self, n, rng, labels):
+        if labels is None:
+            # From a stream of its own, so that the first of many pictures are those that fewer would be.
+            labels = rng.spawn(1)[0].integers(self.classes, size=n)
+        return self.generate(rng.standard_normal((n, self.latent_dim)), labels)

@@ -129,7 +129,7 @@ class VAE(GenerativeModel):
         self.beta = checks.real(beta, "beta", minimum=0)
         self.seed = checks.integer(seed, "seed", minimum=0)
         self.noise = keras.random.SeedGenerator(seed)
-        self.log_std = self.add_weight(shape=(), initializer=keras.initializers.Constant(-2.0), name="log_std")
+        self.log_std = self.add_weight(shape=(), initializer=keras.initializers.Constant(-1.0), name="log_std")
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
         self.rate_tracker = keras.metrics.Mean(name="rate")
         self.built = True
