@@ -14,7 +14,7 @@ book: $(SETUP) ## execute the changed pages and build _build/html/index.html
 	$(BIN)/python tools/book.py build
 
 test: $(SETUP) ## run every test, and every changed page
-	$(BIN)/python -m pytest --ignore=tests/browser
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/browser
 	$(BIN)/python tools/book.py execute
 
 browser: book ## look at the built book, and at JupyterLab, with the system's Chromium

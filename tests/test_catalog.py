@@ -37,7 +37,7 @@ def test_a_shipped_model_loads_and_works(name):
     images = model.sample(64, seed=0)
     assert images.shape == (64, *dataset.image_shape)
     # About as bright as the real ones, and not all the same.
-    assert images.mean() == pytest.approx(dataset.x_test.mean(), abs=0.08)
+    assert images.mean() == pytest.approx(dataset.x_test.mean(), abs=0.12)
     assert images.std(axis=0).mean() > 0.1
 
 
