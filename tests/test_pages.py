@@ -94,17 +94,15 @@ def test_every_number_that_prose_quotes_is_kept_once_and_every_kept_one_is_quote
     kept, quoted = [], set()
     for path in NOTEBOOKS:
         for cell in cells(path, "code"):
-            # A name that is put together in a loop, f"page_{name}", stands for all that begin like it.
-            kept += re.findall(r"""glue\(\s*f?["']([\w-]+\{?)""", source(cell))
+            # A name that is put together in a loop, f"page_{name}_mean", stands for all that fit.
+            names = re.findall(r"""glue\(\s*f?["']([^"']+)["']""", source(cell))
+            kept += [re.sub(r"\{.*?\}", "[\\\\w-]+", name) for name in names]
         for cell in cells(path, "markdown"):
             quoted |= set(re.findall(r"\{glue:text\}`([\w-]+)`", source(cell)))
     assert len(set(kept)) == len(kept)
 
-    def fits(name, key):
-        return name.startswith(key[:-1]) if key.endswith("{") else name == key
-
-    assert [name for name in quoted if not any(fits(name, key) for key in kept)] == []
-    assert [key for key in kept if not any(fits(name, key) for name in quoted)] == []
+    assert [name for name in quoted if not any(re.fullmatch(key, name) for key in kept)] == []
+    assert [key for key in kept if not any(re.fullmatch(key, name) for name in quoted)] == []
 
 
 def exercises():
