@@ -96,7 +96,8 @@ def sphere_normals(size, *, radius=0.9):
     radius = _radius(radius)
     x, y = (axis / radius for axis in _grid(size, radius.dtype))
     inside = x**2 + y**2 <= 1
-    z = np.sqrt(np.where(inside, 1 - x**2 - y**2, 0))
+    # In brackets, as in the comparison: rounded otherwise, the difference can fall below 0 on the edge.
+    z = np.sqrt(np.where(inside, 1 - (x**2 + y**2), 0))
     return np.where(inside[..., np.newaxis], np.stack([x, y, z], axis=-1), 0)
 
 
