@@ -41,7 +41,6 @@ def test_a_shipped_model_loads_and_works(name):
     assert images.std(axis=0).mean() > 0.1
 
 
-@pytest.mark.skipif("conditional_gan" not in catalog.shipped(), reason="its weights are not there yet")
 def test_the_shipped_conditional_gan_draws_what_it_is_told(clothes):
     labels = np.arange(300) % 10
     images = catalog.load("conditional_gan").sample(300, seed=0, labels=labels)
