@@ -41,7 +41,7 @@ def lab(tmp_path_factory):
         surroundings = {"env": environment, "stdout": log, "stderr": log, "start_new_session": True}
         server = subprocess.Popen(command, cwd=ROOT, **surroundings)
         address = f"http://127.0.0.1:{port}"
-        for _ in range(120):
+        for _ in range(240):
             try:
                 urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=1)
                 break
@@ -60,8 +60,8 @@ def test_a_page_runs_by_the_menu_and_shows_its_pictures(chromium, lab, page):
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     tab.goto(f"{lab}/lab/tree/{Path(page).relative_to('chapters')}.ipynb?token={TOKEN}&reset")
-    tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-    tab.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=60_000)
+    tab.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
+    tab.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=120_000)
     tab.click("text=Run")
     tab.click("text=Run All Cells")
     # The notebook model holds all cells, also those that are not drawn because they are off the screen.
