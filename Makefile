@@ -26,10 +26,11 @@ lab: $(SETUP) ## open the pages in JupyterLab
 lint: $(SETUP) ## what pre-commit checks, on every file
 	$(BIN)/pre-commit run --all-files
 
-bench: $(SETUP) ## measure against peers, minutes to hours; resumable
+bench: $(SETUP) ## measure against peers, a quarter of an hour; what is done is not done again
+	$(BIN)/python benchmarks/noise_speed.py
 	$(BIN)/python benchmarks/gan_against_dcgan.py
 
-weights: $(SETUP) ## train the shipped models again
+weights: $(SETUP) ## train every model of the catalog again, hours
 	for model in classifier gan conditional_gan marble_gan vae vae_2d; do \
 	  $(BIN)/imggen train $$model --profile full -o data/weights/$$model.npz || exit 1; done
 
