@@ -13,6 +13,7 @@ importing only those above it in this list:
 ``callbacks``, ``training``    profiles, time budgets, stopping, resuming, diverging
 ``catalog``, ``scoring``       the models that are shipped, and how good they are
 ``plotting``, ``exercises``    what the pages show and ask
+``playground``, ``controls``   a GAN in the plane, and widgets to play it
 ``cli``                        the command line ``imggen``
 """
 

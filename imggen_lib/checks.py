@@ -171,3 +171,28 @@ def generator(rng):
     np.int64(8)
     """
     return np.random.default_rng(rng)
+
+
+def labels(value, n, classes):
+    """Check classes; return one for each of n pictures.
+
+    Raises
+    ------
+    TypeError
+        If they are no whole numbers.
+    ValueError
+        If they are neither one class nor n, or a class that there is not.
+
+    Examples
+    --------
+    >>> labels(3, 2, classes=10)
+    array([3, 3])
+    """
+    value = np.asarray(value)
+    if value.dtype.kind not in "iu":
+        raise TypeError(f"labels has the dtype {value.dtype}; expected whole numbers")
+    if value.shape not in ((), (n,)):
+        raise ValueError(f"labels has the shape {value.shape}; expected one class, or ({n},)")
+    if value.min() < 0 or value.max() >= classes:
+        raise ValueError(f"labels holds {value.min()} to {value.max()}; expected classes from 0 to {classes - 1}")
+    return np.broadcast_to(value, (n,))

@@ -239,7 +239,7 @@ def interactive(draw, **sliders):
             pictures = drawn if isinstance(drawn, list) else [drawn]
             show_images(pictures, columns=len(pictures), scale=min(3.4, 6.8 / len(pictures)))
 
-    if _somebody_is_there():
+    if somebody_is_there():
         import ipywidgets
         from IPython.display import display
 
@@ -334,10 +334,15 @@ image-rendering: pixelated; background: url(data:image/png;base64,{strip}) 0 0 /
 </figure>"""
 
 
-def _somebody_is_there():
+def somebody_is_there():
     """Whether this is a notebook's kernel that was not started by a test: pytest tells its children that they are in one.
 
     (JupyterLab may itself run under a test, which then has started it in its set-up.)
+
+    Examples
+    --------
+    >>> somebody_is_there()
+    False
     """
     from IPython import get_ipython
 
@@ -376,7 +381,7 @@ def glue(name, value):
     metadata = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
     # The book's builder evaluates the text as a literal, so "1,000" unquoted would come out as a pair of numbers.
     data = {mime: repr(value)}
-    if _somebody_is_there():
+    if somebody_is_there():
         # JupyterLab cannot put the value into the prose, so it shows it where it was computed.
         data["text/plain"] = f"{name}: {value}"
     display(data, metadata=metadata, raw=True)

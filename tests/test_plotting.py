@@ -163,7 +163,7 @@ def test_where_nobody_is_there_a_slider_draws_once_and_leaves_nothing(capsys):
 
 def test_in_a_live_notebook_each_name_has_a_slider_that_starts_at_its_default(monkeypatch):
     shown = []
-    monkeypatch.setattr(plotting, "_somebody_is_there", lambda: True)
+    monkeypatch.setattr(plotting, "somebody_is_there", lambda: True)
     monkeypatch.setattr("IPython.display.display", shown.append)
     drawn = []
 
@@ -185,9 +185,9 @@ def test_a_kernel_that_pytest_started_for_a_page_has_nobody_before_it(monkeypatc
     monkeypatch.setattr("IPython.get_ipython", Shell)
     for test, there in (("page.ipynb:: (call)", False), ("test_lab.py (setup)", True), ("", True)):
         monkeypatch.setenv("PYTEST_CURRENT_TEST", test)
-        assert plotting._somebody_is_there() == there
+        assert plotting.somebody_is_there() == there
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
-    assert not plotting._somebody_is_there()
+    assert not plotting.somebody_is_there()
 
 
 def test_interactive_names_a_slider_that_is_none():

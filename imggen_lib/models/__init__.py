@@ -9,9 +9,12 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "autoregressive": ["PixelCNN"],
         "base": ["GenerativeModel", "MovingAverage"],
         "classifier": ["Classifier"],
+        "diffusion": ["Diffusion"],
         "gan": ["GAN", "ConditionalGAN"],
+        "flow": ["Flow"],
         "gaussian": ["GaussianImageModel"],
         "vae": ["VAE"],
     },

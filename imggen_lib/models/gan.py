@@ -292,7 +292,7 @@ class ConditionalGAN(GAN):
     def fit(self, x=None, y=None, *args, **options):
         """Train as Keras does, on pictures ``x`` with their classes ``y``; ``ValueError`` names labels outside them."""
         if y is not None:
-            y = self._labels(ops.convert_to_numpy(y), len(y))
+            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
         return super().fit(x, y, *args, **options)
 
     def _one_hot(self, labels):
@@ -326,21 +326,8 @@ class ConditionalGAN(GAN):
             If the vectors have another length, or a label is no class.
         """
         latent = self._checked(latent)
-        one_hot = np.eye(self.classes, dtype="float32")[self._labels(labels, len(latent))]
+        one_hot = np.eye(self.classes, dtype="float32")[checks.labels(labels, len(latent), self.classes)]
         return self.average.network.predict(np.hstack([latent, one_hot]), batch_size=256, verbose=0)
-
-    def _labels(self, labels, n):
-        """Check labels; return one for each of n pictures."""
-        labels = np.asarray(labels)
-        if labels.dtype.kind not in "iu":
-            raise TypeError(f"labels has the dtype {labels.dtype}; expected whole numbers")
-        if labels.shape not in ((), (n,)):
-            raise ValueError(f"labels has the shape {labels.shape}; expected one class, or ({n},)")
-        if labels.min() < 0 or labels.max() >= self.classes:
-            raise ValueError(
-                f"labels holds {labels.min()} to {labels.max()}; expected classes from 0 to {self.classes - 1}"
-            )
-        return np.broadcast_to(labels, (n,))
 
     def _draw(self, n, rng, labels):
         if labels is None:

@@ -1,0 +1,144 @@
+"""The controls of a playground: widgets for a live notebook, which call nothing but what the playground offers."""
+
+import asyncio
+import html
+import io
+import traceback
+
+import matplotlib.pyplot as plt
+
+from imggen_lib import plotting
+from imggen_lib.callbacks import Diverged
+from imggen_lib.models.gan_losses import LOSSES, PENALTIES
+from imggen_lib.playground import SOURCES, Playground
+
+
+class Controls:
+    """The widgets of a playground: its choices and rates, three buttons, the picture, and a line that says it in words.
+
+    Parameters
+    ----------
+    playground : Playground
+
+    Attributes
+    ----------
+    box : ipywidgets.Widget
+        All of them.
+    choices, rates : dict
+        The widgets by the name of what they set.
+    one, run, again : ipywidgets.Button
+        Ten steps; steps until it is pressed again, at most :data:`LIMIT`; a new beginning.
+
+    Examples
+    --------
+    >>> controls = Controls(Playground("bar", width=8, depth=1))
+    >>> controls.choices["data"].value
+    'bar'
+    """
+
+    #: So that a forgotten playground does not compute for ever.
+    LIMIT = 10_000
+
+    def __init__(self, playground):
+        import ipywidgets
+
+        self.playground, self.task = playground, None
+        look = {"layout": {"width": "auto"}, "style": {"description_width": "9em"}}
+
+        def options(name, values):
+            return sorted({*values, getattr(playground, name)})
+
+        names = {
+            "data": list(SOURCES),
+            "loss": [(name.replace("_", "-"), name) for name in LOSSES],
+            "penalty": [("none" if name is None else name, name) for name in PENALTIES],
+            "width": options("width", [4, 8, 16, 32, 64]),
+            "depth": options("depth", [1, 2, 3]),
+            "seed": options("seed", range(10)),
+        }
+        self.choices = {
+            name: ipywidgets.Dropdown(options=values, value=getattr(playground, name), description=name, **look)
+            for name, values in names.items()
+        }
+        steps = [0, *(digit * 10**power for power in (-4, -3, -2) for digit in (1.0, 2.0, 5.0)), 0.1]
+        self.rates = {
+            name: ipywidgets.SelectionSlider(
+                options=[(f"{rate:g}", rate) for rate in options(name, steps)],
+                value=getattr(playground, name),
+                description=name.replace("_", " "),
+                **look,
+            )
+            for name in ("generator_rate", "discriminator_rate")
+        }
+        for name, widget in self.choices.items():
+            widget.observe(lambda change, name=name: self._do(playground.change, **{name: change["new"]}), "value")
+        for name, widget in self.rates.items():
+            widget.observe(lambda change, name=name: setattr(playground, name, change["new"]), "value")
+        self.one = ipywidgets.Button(description="Step (10)", tooltip="Make ten steps")
+        self.run = ipywidgets.ToggleButton(description="Run", tooltip="Run or pause the game")
+        self.again = ipywidgets.Button(description="Reset", tooltip="Begin anew with the same choices")
+        self.one.on_click(lambda button: self._do(playground.step, 10))
+        self.run.observe(self._toggle, "value")
+        self.again.on_click(lambda button: self._do(playground.reset))
+        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self.words = ipywidgets.HTML()
+        grid = ipywidgets.GridBox(
+            [*self.choices.values(), *self.rates.values()],
+            layout={"grid_template_columns": "repeat(auto-fit, minmax(260px, 1fr))", "max_width": "780px"},
+        )
+        self.box = ipywidgets.VBox([grid, ipywidgets.HBox([self.one, self.run, self.again]), self.picture, self.words])
+        self._do(lambda: None)
+
+    def _do(self, action, *args, **options):
+        """Change the game and show it; what goes wrong ends a run and is shown in place of the words."""
+        try:
+            if action == self.playground.step and self.playground.gan.train_function is None:
+                self.words.value = "Compiling this game, which takes a few seconds …"
+            action(*args, **options)
+            figure, file = self.playground.draw(), io.BytesIO()
+            figure.savefig(file, format="png")
+            plt.close(figure)
+            self.picture.value = file.getvalue()
+            self.picture.tooltip = self.words.value = self.playground.describe()
+        except Exception as error:
+            self.run.value = False
+            text = str(error) if isinstance(error, Diverged) else traceback.format_exc()
+            self.words.value = f"<pre role='alert' style='white-space: pre-wrap'>{html.escape(text)}</pre>"
+
+    def _toggle(self, change):
+        self.run.description = "Pause" if change["new"] else "Run"
+        if change["new"] and (self.task is None or self.task.done()):
+            self.task = asyncio.get_event_loop().create_task(self._play())
+
+    async def _play(self):
+        end = self.playground.steps + self.LIMIT
+        while self.run.value and self.playground.steps < end:
+            self._do(self.playground.step, Playground.GROUP)
+            # Meanwhile the kernel hears what else the reader does.
+            await asyncio.sleep(0.05)
+        self.run.value = False
+
+
+def show(playground):
+    """Show a playground with its controls, where somebody is there to use them.
+
+    Where nobody is, as when pytest executes the page, its picture is drawn once, to see that it can be, and not shown.
+
+    Parameters
+    ----------
+    playground : Playground
+
+    See Also
+    --------
+    imggen_lib.plotting.interactive : the same for a single function.
+
+    Examples
+    --------
+    >>> show(Playground("bar", width=8, depth=1))
+    """
+    if plotting.somebody_is_there():
+        from IPython.display import display
+
+        display(Controls(playground).box)
+    else:
+        plt.close(playground.draw())

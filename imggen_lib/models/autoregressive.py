@@ -1,0 +1,409 @@
+r"""Autoregressive models: a picture's probability as a product, pixel after pixel in reading order.
+
+.. math:: p(x) = \prod_i p(x_i \mid x_1, \ldots, x_{i-1})
+
+The network computes all factors of a given picture at once, because no place in it sees what comes later. Drawing has to
+go pixel by pixel, and then computes only what the new pixel changes.
+"""
+
+import keras
+import numpy as np
+import scipy.special
+from keras import layers, ops
+
+from imggen_lib import checks
+from imggen_lib.models.base import GenerativeModel, MovingAverage
+
+LEVELS = 256
+#: How far the blocks look, (rows up, columns aside), in turn: near, and far enough that together they see all before.
+REACHES = ((1, 1), (2, 2), (1, 4), (4, 2))
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class CausalConvolution(layers.Layer):
+    """A convolution that sees only what comes before in reading order: above, and to the left.
+
+    Parameters
+    ----------
+    filters : int
+        Channels of the output.
+    taps : sequence of (int, int)
+        Where it looks, as rows up and columns to the right, from each place: ``(0, -1)`` is the left neighbour.
+
+    Raises
+    ------
+    ValueError
+        If a tap comes later than its own place.
+
+    References
+    ----------
+    Van den Oord, Kalchbrenner and Kavukcuoglu, "Pixel recurrent neural networks", ICML 2016.
+
+    Examples
+    --------
+    A layer that hands on the left neighbour:
+
+    >>> layer = CausalConvolution(1, [(0, -1)], kernel_initializer="ones")
+    >>> layer(ops.reshape([5.0, 6.0, 7.0], (1, 1, 3, 1)))[0, 0, :, 0].numpy().tolist()
+    [0.0, 5.0, 6.0]
+    """
+
+    def __init__(self, filters, taps, *, kernel_initializer="glorot_uniform", **kwargs):
+        super().__init__(**kwargs)
+        self.filters = checks.integer(filters, "filters")
+        self.taps = tuple((int(up), int(right)) for up, right in taps)
+        if any(up < 0 or (up == 0 and right > 0) for up, right in self.taps):
+            raise ValueError(f"taps is {self.taps}; expected places above, or in the same row and not to the right")
+        self.kernel_initializer = kernel_initializer
+        self.up = max(up for up, _ in self.taps)
+        self.aside = max(abs(right) for _, right in self.taps)
+
+    def build(self, input_shape):
+        """Make one matrix for all taps together, and a bias."""
+        rows = len(self.taps) * input_shape[-1]
+        self.kernel = self.add_weight(shape=(rows, self.filters), initializer=self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+        super().build(input_shape)
+
+    def call(self, x):
+        """Look at all places at once."""
+        height, width = x.shape[1:3]
+        x = ops.pad(x, ((0, 0), (self.up, 0), (self.aside, self.aside), (0, 0)))
+        seen = [
+            x[:, self.up - up : self.up - up + height, self.aside + right : self.aside + right + width]
+            for up, right in self.taps
+        ]
+        return ops.matmul(ops.concatenate(seen, axis=-1), self.kernel) + self.bias
+
+    def memory(self, n, height, width, channels):
+        """Return an empty NumPy array for all that this layer will be shown, with the border that it needs."""
+        return np.zeros((n, height + self.up, width + 2 * self.aside, channels), np.float32)
+
+    def see(self, memory, row, column):
+        """Return what the taps see from one place of a memory, ``(n, taps times channels)``."""
+        row, column = row + self.up, column + self.aside
+        return np.concatenate([memory[:, row - up, column + right] for up, right in self.taps], axis=-1)
+
+    def get_config(self):
+        """Return what builds the same layer."""
+        options = {name: getattr(self, name) for name in ("filters", "taps", "kernel_initializer")}
+        return {**super().get_config(), **options}
+
+
+def neighbourhood(up, aside, *, itself):
+    """Return the taps of a 3x3 kernel, stretched to the given reach, that come before its centre; and the centre if asked.
+
+    Examples
+    --------
+    >>> neighbourhood(1, 1, itself=True)
+    [(1, -1), (1, 0), (1, 1), (0, -1), (0, 0)]
+    """
+    taps = [(up, -aside), (up, 0), (up, aside), (0, -aside)]
+    return [*taps, (0, 0)] if itself else taps
+
+
+def pixel_network(image_shape, *, filters=48, blocks=12, mixtures=8, classes=0, name="pixelcnn"):
+    """Build the network of a PixelCNN: causal convolutions in residual blocks.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, 1)``: grey pictures.
+    filters : int
+        Channels.
+    blocks : int
+        Residual blocks, each a causal convolution and a layer that looks at its own place only.
+    mixtures : int
+        Bells in the distribution of each pixel.
+    classes : int
+        How many numbers tell the class; 0 for a network that is told none.
+
+    Returns
+    -------
+    keras.Model
+        From pictures on the scale [-1, 1] and, if there are any, classes ``(n, classes)``; to ``(n, height, width, 3 *
+        mixtures)``: logits of the shares, means, and logarithms of the scales.
+
+    Raises
+    ------
+    ValueError
+        If pictures are not grey.
+
+    Examples
+    --------
+    >>> pixel_network((28, 28, 1), blocks=2, classes=10).output_shape
+    (None, 28, 28, 24)
+    """
+    if len(image_shape) != 3 or image_shape[-1] != 1:
+        raise ValueError(f"image_shape is {tuple(image_shape)}; expected (height, width, 1): this model draws grey pictures")
+    image = keras.Input(image_shape, name="image")
+    inputs = [image]
+    if checks.integer(classes, "classes", minimum=0):
+        inputs.append(keras.Input((classes,), name="class"))
+    taps = [(up, right) for up in range(4) for right in range(-3, 4) if up or right < 0]
+    # A second channel of ones tells the picture from the zeros around it.
+    x = CausalConvolution(filters, taps, name="first")(layers.Concatenate()([image, ops.ones_like(image)]))
+    for number in range(checks.integer(blocks, "blocks")):
+        taps = neighbourhood(*REACHES[number % len(REACHES)], itself=True)
+        y = CausalConvolution(filters, taps, name=f"look_{number}")(ops.silu(x))
+        if classes:
+            told = layers.Dense(filters, use_bias=False, name=f"class_{number}")(inputs[1])
+            y = layers.Add()([y, layers.Reshape((1, 1, filters))(told)])
+        y = layers.Dense(filters, kernel_initializer="zeros", name=f"think_{number}")(ops.silu(y))
+        x = layers.Add()([x, y])
+    x = layers.Dense(3 * checks.integer(mixtures, "mixtures"), name="distribution")(ops.silu(x))
+    return keras.Model(inputs, x, name=name)
+
+
+def pixel_log_probability(images, distribution):
+    r"""Logarithm of the probability of each pixel's level under a mixture of logistic bells, cut into 256 levels.
+
+    With the distribution function :math:`F(x) = \sum_k \pi_k\, \sigma((x - \mu_k) / s_k)`, a level has the probability
+    :math:`F(x + \frac{1}{255}) - F(x - \frac{1}{255})`; the darkest takes all that is below, the brightest all above.
+
+    Parameters
+    ----------
+    images : tensor
+        ``(n, height, width, 1)`` on the scale [-1, 1], on the 256 levels.
+    distribution : tensor
+        What the network returns, ``(n, height, width, 3 * mixtures)``.
+
+    Returns
+    -------
+    tensor
+        ``(n, height, width)``, in nats.
+
+    References
+    ----------
+    Salimans et al., "PixelCNN++", ICLR 2017.
+
+    Examples
+    --------
+    >>> levels = ops.reshape(2 * ops.arange(256, dtype="float32") / 255 - 1, (256, 1, 1, 1))
+    >>> one_bell = ops.tile(ops.reshape([0.0, 0.3, -2.0], (1, 1, 1, 3)), (256, 1, 1, 1))
+    >>> round(float(ops.sum(ops.exp(pixel_log_probability(levels, one_bell)))), 4)
+    1.0
+    """
+    logits, means, log_scales = ops.split(distribution, 3, axis=-1)
+    log_scales = ops.maximum(log_scales, -7.0)
+    centred, steep = images - means, ops.exp(-log_scales)
+    half = 1 / (LEVELS - 1)
+    above, below = (centred + half) * steep, (centred - half) * steep
+    # log of a difference of two sigmoids, in a form that does not lose the small ones.
+    inside = -ops.softplus(-above) - ops.softplus(below) + ops.log(-ops.expm1(-2 * half * steep))
+    darkest, brightest = -ops.softplus(-above), -ops.softplus(below)
+    of_level = ops.where(images < -0.999, darkest, ops.where(images > 0.999, brightest, inside))
+    return ops.logsumexp(of_level + ops.log_softmax(logits, axis=-1), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class PixelCNN(GenerativeModel):
+    """An autoregressive model of grey 8-bit pictures, with or without classes, trained by its exact likelihood.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Of :func:`pixel_network`.
+    averaging : float
+        Momentum of the moving average of the weights, by which pictures are drawn and judged.
+
+    Attributes
+    ----------
+    classes : int or None
+
+    Raises
+    ------
+    ValueError
+        If the network is not one of :func:`pixel_network`.
+
+    References
+    ----------
+    Van den Oord et al., "Conditional image generation with PixelCNN decoders", NeurIPS 2016. Salimans et al., "PixelCNN++",
+    ICLR 2017.
+
+    Examples
+    --------
+    >>> model = PixelCNN(pixel_network((8, 8, 1), filters=8, blocks=2))
+    >>> model.compile(optimizer="adam")
+    >>> history = model.fit(keras.random.uniform((32, 8, 8, 1), seed=0), verbose=0)
+    >>> model.sample(3, seed=0).shape
+    (3, 8, 8, 1)
+    """
+
+    def __init__(self, network, *, averaging=0.999, **kwargs):
+        super().__init__(**kwargs)
+        names = {layer.name for layer in network.layers}
+        if not {"first", "distribution"} <= names:
+            raise ValueError(f"the network {network.name} has no layers first and distribution; build it with pixel_network")
+        self.network = network
+        self.classes = network.inputs[1].shape[-1] if len(network.inputs) == 2 else None
+        self.average = MovingAverage(network, averaging)
+        self.averaging = averaging
+        self.built = True
+
+    @property
+    def image_shape(self):
+        """Height, width and channels of the pictures."""
+        return tuple(self.network.inputs[0].shape[1:])
+
+    def call(self, images, training=False):
+        """Return pictures on the scale [-1, 1], rounded to 256 levels; the network needs the labels, too."""
+        return 2 * ops.round((LEVELS - 1) * images) / (LEVELS - 1) - 1
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the mean negative log-probability, in nats a pixel."""
+        inputs = y_pred
+        if self.classes:
+            if y is None:
+                raise ValueError("a conditional model learns from pictures and their classes; expected fit(images, labels)")
+            inputs = [y_pred, ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)]
+        loss = -ops.mean(pixel_log_probability(y_pred, self.network(inputs, training=training)))
+        if training:
+            self.average.follow(self.network)
+        return loss
+
+    def fit(self, x=None, y=None, *args, **options):
+        """Train as Keras does, on pictures ``x`` and, if there are classes, their labels ``y``."""
+        if y is not None and self.classes:
+            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
+        return super().fit(x, y, *args, **options)
+
+    def log_prob(self, images, *, labels=None):
+        """Return the exact log-probability of each picture's 256 levels, in nats.
+
+        Parameters
+        ----------
+        images : array_like
+            ``(n, height, width, 1)`` in [0, 1]; what is between the levels of 8 bits is rounded to the nearest.
+        labels : array_like of int, optional
+            Classes, or one class for all; a conditional model needs them.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n,)``: a probability, so at most 0, and minus it is a code length. Nothing is dequantised.
+
+        Raises
+        ------
+        ValueError
+            If the pictures have another shape, or labels are missing, unexpected or no classes.
+        """
+        images = self._checked(images)
+        inputs = np.float32(2) * np.round((LEVELS - 1) * images).astype(np.float32) / (LEVELS - 1) - 1
+        one_hot = self._one_hot(labels, len(images))
+        network = self.average.network
+        found = []
+        for first in range(0, len(inputs), 256):
+            some = slice(first, first + 256)
+            asked = inputs[some] if one_hot is None else [inputs[some], one_hot[some]]
+            logs = pixel_log_probability(ops.convert_to_tensor(inputs[some]), network(asked, training=False))
+            found.append(ops.convert_to_numpy(ops.sum(logs, axis=(1, 2))))
+        return np.concatenate(found)
+
+    def complete(self, images, rows, *, seed, labels=None):
+        """Keep the first rows of pictures and draw the others.
+
+        Parameters
+        ----------
+        images : array_like
+            ``(n, height, width, 1)`` in [0, 1].
+        rows : int
+            How many rows are kept, from 0 to the height.
+        seed : int
+        labels : array_like of int, optional
+            Classes, or one class for all; a conditional model needs them.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, of the shape of ``images``.
+
+        Raises
+        ------
+        ValueError
+            If the pictures have another shape, there are not so many rows, or the labels do not fit.
+        """
+        images = self._checked(images)
+        if checks.integer(rows, "rows", minimum=0) > self.image_shape[0]:
+            raise ValueError(f"rows is {rows} and pictures have {self.image_shape[0]}")
+        rng = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
+        return self._pixel_by_pixel(images, rows, rng, self._one_hot(labels, len(images)))
+
+    def _draw(self, n, rng, labels):
+        if self.classes and labels is None:
+            labels = rng.spawn(1)[0].integers(self.classes, size=n)
+        return self._pixel_by_pixel(np.zeros((n, *self.image_shape), np.float32), 0, rng, self._one_hot(labels, n))
+
+    def _pixel_by_pixel(self, images, rows, rng, one_hot):
+        """Fill pictures from a row on. Every layer remembers what it was shown, so each pixel is computed once."""
+        layer = self.average.network.get_layer
+        n, (height, width, _) = len(images), self.image_shape
+        blocks = sum(found.name.startswith("look_") for found in self.average.network.layers)
+        looks = [layer("first"), *(layer(f"look_{number}") for number in range(blocks))]
+        memories = [look.memory(n, height, width, 2 if k == 0 else look.kernel.shape[0] // len(look.taps))
+                    for k, look in enumerate(looks)]  # fmt: skip
+        weights = [[ops.convert_to_numpy(w) for w in look.weights] for look in looks]
+        thinks = [[ops.convert_to_numpy(w) for w in layer(f"think_{number}").weights] for number in range(blocks)]
+        last = [ops.convert_to_numpy(w) for w in layer("distribution").weights]
+        told = [0.0] * blocks
+        if one_hot is not None:
+            told = [one_hot @ ops.convert_to_numpy(layer(f"class_{number}").kernel) for number in range(blocks)]
+        first = memories[0]
+        first[:, looks[0].up :, looks[0].aside : looks[0].aside + width, 1] = 1
+        for row in range(height):
+            for column in range(width):
+                place = (slice(None), row + looks[0].up, column + looks[0].aside, 0)
+                kernel, bias = weights[0]
+                x = looks[0].see(first, row, column) @ kernel + bias
+                for number in range(blocks):
+                    look, memory = looks[number + 1], memories[number + 1]
+                    memory[:, row + look.up, column + look.aside] = _silu(x)
+                    kernel, bias = weights[number + 1]
+                    y = _silu(look.see(memory, row, column) @ kernel + bias + told[number])
+                    x = x + y @ thinks[number][0] + thinks[number][1]
+                if row < rows:
+                    level = np.round((LEVELS - 1) * images[:, row, column, 0])
+                else:
+                    level = _draw_levels(_silu(x) @ last[0] + last[1], rng)
+                first[place] = 2 * level / (LEVELS - 1) - 1
+        drawn = first[:, looks[0].up :, looks[0].aside : looks[0].aside + width, :1]
+        return (drawn + 1) / 2
+
+    def _checked(self, images):
+        images = checks.image(images, "images", ndim=4)
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(f"images has the shape {images.shape}; expected (n, {self.image_shape})")
+        return images
+
+    def _one_hot(self, labels, n):
+        if not self.classes:
+            self._refuse(labels)
+            return None
+        if labels is None:
+            raise ValueError("labels is None; a conditional model needs the classes")
+        return np.eye(self.classes, dtype=np.float32)[checks.labels(labels, n, self.classes)]
+
+    def get_config(self):
+        """Return what :meth:`from_config` needs to build the same model."""
+        network = keras.saving.serialize_keras_object(self.network)
+        return {**super().get_config(), "network": network, "averaging": self.averaging}
+
+    @classmethod
+    def from_config(cls, config):
+        """Build the model that :meth:`get_config` described, with fresh weights."""
+        config["network"] = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**config)
+
+
+def _silu(x):
+    return x * scipy.special.expit(x)
+
+
+def _draw_levels(distribution, rng):
+    """Draw a level for each row of mixture parameters."""
+    logits, means, log_scales = np.split(distribution, 3, axis=-1)
+    # The largest of logits plus Gumbel noise is at k with the probability of bell k.
+    bell = (logits + rng.gumbel(size=logits.shape)).argmax(axis=-1)[:, np.newaxis]
+    mean, log_scale = (np.take_along_axis(values, bell, axis=-1)[:, 0] for values in (means, log_scales))
+    values = mean + np.exp(np.maximum(log_scale, -7)) * rng.logistic(size=len(mean))
+    return np.clip(np.round((values + 1) / 2 * (LEVELS - 1)), 0, LEVELS - 1)
