@@ -3,6 +3,7 @@
 Every page of the book imports it, and a reader should be able to read all of it. Rooms, from the ground up, each
 importing only those above it in this list:
 
+``memory``                     freed memory is kept, for speed
 ``checks``, ``files``          what a valid picture is; files that are written whole or not at all
 ``curves``, ``graphics``         pictures from rules
 ``datasets``                   pictures from the world
@@ -17,4 +18,9 @@ importing only those above it in this list:
 ``cli``                        the command line ``imggen``
 """
 
+from imggen_lib import memory
+
 __version__ = "0.1.0"
+
+# Before anything large is asked for.
+memory.keep_freed()

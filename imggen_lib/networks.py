@@ -265,9 +265,11 @@ def image_unet(image_shape, *, classes=0, filters=(48, 96), blocks=2, name="unet
 
     def block(x, count):
         y = layers.Conv2D(count, 3, padding="same")(_normalised(x))
-        y = layers.Add()([y, layers.Reshape((1, 1, count))(layers.Dense(count)(told))])
+        # What the network is told scales and shifts the channels after they are normalised; before, it would be lost again.
+        gain, shift = (layers.Reshape((1, 1, count))(layers.Dense(count)(told)) for _ in range(2))
+        y = layers.Activation("silu")(layers.GroupNormalization(8)(y) * (1 + gain) + shift)
         # Zeros at the start: each block begins as what it is given, and learns what to add.
-        y = layers.Conv2D(count, 3, padding="same", kernel_initializer="zeros")(_normalised(y))
+        y = layers.Conv2D(count, 3, padding="same", kernel_initializer="zeros")(y)
         return layers.Add()([x if x.shape[-1] == count else layers.Conv2D(count, 1)(x), y])
 
     x, seen = image, []

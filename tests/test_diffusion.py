@@ -46,7 +46,7 @@ def test_the_velocity_is_the_derivative_of_the_noisy_picture():
 def test_with_a_perfect_network_every_sampler_draws_the_data(exact, fresh_noise):
     drawn = 2 * exact.sample(3000, seed=0, steps=100, fresh_noise=fresh_noise) - 1
     assert abs(drawn.mean() - MEAN) < 0.004
-    assert abs(drawn.std() / STD - 1) < (0.12 if fresh_noise else 0.03)
+    assert abs(drawn.std() / STD - 1) < (0.15 if fresh_noise else 0.03)
     pixels = drawn.reshape(3000, -1)
     assert np.abs(np.corrcoef(pixels.T) - np.eye(4)).max() < 0.07
 
@@ -104,8 +104,8 @@ def test_training_learns_a_constant_picture():
     model = models.Diffusion(networks.image_unet((4, 4, 1), filters=(8,), blocks=1), averaging=0.9)
     model.compile(optimizer=keras.optimizers.Adam(1e-2))
     images = np.full((32, 4, 4, 1), 0.75, np.float32)
-    history = model.fit(images, epochs=150, verbose=0).history["loss"]
-    assert history[-1] < 0.2 * history[0]
+    history = model.fit(images, epochs=100, verbose=0).history["loss"]
+    assert history[-1] < 0.4 * history[0]
     assert abs(model.sample(20, seed=0).mean() - 0.75) < 0.05
 
 

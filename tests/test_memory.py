@@ -1,0 +1,44 @@
+"""Freed memory is kept: counted by how often the operating system has to hand out a page."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource
+import numpy as np
+import imggen_lib
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    arrays = [np.ones(500_000) for _ in range(40)]
+    del arrays
+before = faults()
+for _ in range(5):
+    arrays = [np.ones(500_000) for _ in range(40)]
+    del arrays
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only the GNU C library has this setting")
+@pytest.mark.parametrize(("wanted", "few"), [("1", True), ("0", False)])
+def test_160_megabytes_of_arrays_are_handed_out_again_without_the_operating_system(wanted, few):
+    environment = {**os.environ, "IMGGEN_KEEP_MEMORY": wanted}
+    # Settings of the caller would hide what is tested.
+    environment = {name: value for name, value in environment.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=True)
+    pages = 160_000_000 / os.sysconf("SC_PAGE_SIZE")
+    assert (int(done.stdout) < pages) == few
+
+
+def test_it_says_whether_it_did_anything(monkeypatch):
+    from imggen_lib import memory
+
+    monkeypatch.setenv("IMGGEN_KEEP_MEMORY", "0")
+    assert memory.keep_freed() is False
+    monkeypatch.delenv("IMGGEN_KEEP_MEMORY")
+    monkeypatch.setattr(memory.sys, "platform", "win32")
+    assert memory.keep_freed() is False
