@@ -26,12 +26,12 @@ lab: $(SETUP) ## open the pages in JupyterLab
 lint: $(SETUP) ## what pre-commit checks, on every file
 	$(BIN)/pre-commit run --all-files
 
-bench: $(SETUP) ## measure against peers, a quarter of an hour; what is done is not done again
+bench: $(SETUP) ## measure against peers, an hour and a half; what is done is not done again
 	$(BIN)/python benchmarks/noise_speed.py
-	$(BIN)/python benchmarks/gan_against_dcgan.py
+	$(BIN)/python benchmarks/gan_time_to_quality.py
 
 weights: $(SETUP) ## train every model of the catalog again, hours
-	for model in classifier gan conditional_gan marble_gan vae vae_2d; do \
+	for model in $$($(BIN)/python -c "from imggen_lib import catalog; print(*catalog.names())"); do \
 	  $(BIN)/imggen train $$model --profile full -o data/weights/$$model.npz || exit 1; done
 
 clean: ## remove what was built, and the environment

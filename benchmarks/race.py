@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "_build" / "benchmarks"
 DATASET = "fashion_mnist_full"
 IMAGES = 5000
-ROUNDS = 3
+ROUNDS = 2
 POINTS = (15, 30, 60, 120, 300, 600, 900, 1200, 1500, 1800)
 
 

@@ -64,7 +64,8 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar = tqdm.tqdm(total=self.steps or self.seconds, unit=unit, bar_format=form, mininterval=0.5)
 
     def on_train_batch_end(self, batch, logs=None):
-        done = self.bar.n + 1 if self.seconds is None else min(time.perf_counter() - self.began, self.seconds)
+        done = self.bar.n + 1 if self.seconds is None else time.perf_counter() - self.began
+        done = min(done, self.bar.total)  # beyond its end the bar would have no length to show
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in (logs or {}).items()}, refresh=False)
         self.bar.update(done - self.bar.n)
 

@@ -117,6 +117,26 @@ def _vae(latent_dim):
     return build
 
 
+def _pixelcnn(image_shape, classes, seed):
+    from imggen_lib import models
+    from imggen_lib.models import causal
+
+    return models.PixelCNN(causal.pixel_network(image_shape, classes=classes))
+
+
+def _flow(image_shape, classes, seed):
+    from imggen_lib import models
+    from imggen_lib.models import flow
+
+    return models.Flow(flow.flow_network(image_shape), seed=seed)
+
+
+def _diffusion(image_shape, classes, seed):
+    from imggen_lib import models, networks
+
+    return models.Diffusion(networks.image_unet(image_shape, classes=classes), seed=seed)
+
+
 def _classifier(image_shape, classes, seed):
     from imggen_lib import models, networks
 
@@ -184,6 +204,33 @@ _RECIPES = {
             batch_size=128,
             learning_rate=1e-3,
         ),
+        Recipe(
+            "pixelcnn",
+            "Autoregressive model that draws a chosen kind of clothes, pixel by pixel",
+            _pixelcnn,
+            quick=Budget("fashion_mnist", 200),
+            full=Budget("fashion_mnist_full", 6000),
+            batch_size=32,
+            learning_rate=2e-3,
+        ),
+        Recipe(
+            "flow",
+            "Normalizing flow with exact likelihood",
+            _flow,
+            quick=Budget("fashion_mnist", 300),
+            full=Budget("fashion_mnist_full", 8000),
+            batch_size=64,
+            learning_rate=1e-3,
+        ),
+        Recipe(
+            "diffusion",
+            "Diffusion model that draws a chosen kind of clothes",
+            _diffusion,
+            quick=Budget("fashion_mnist", 400),
+            full=Budget("fashion_mnist_full", 8000),
+            batch_size=64,
+            learning_rate=1e-3,
+        ),
     )
 }
 
@@ -194,7 +241,7 @@ def names():
     Examples
     --------
     >>> names()
-    ('classifier', 'gan', 'conditional_gan', 'marble_gan', 'vae', 'vae_2d')
+    ('classifier', 'gan', 'conditional_gan', 'marble_gan', 'vae', 'vae_2d', 'pixelcnn', 'flow', 'diffusion')
     """
     return tuple(_RECIPES)
 

@@ -1,6 +1,7 @@
 """The controls of a playground: widgets for a live notebook, which call nothing but what the playground offers."""
 
 import asyncio
+import base64
 import html
 import io
 import traceback
@@ -11,6 +12,10 @@ from imggen_lib import plotting
 from imggen_lib.callbacks import Diverged
 from imggen_lib.models.gan_losses import LOSSES, PENALTIES
 from imggen_lib.playground import SOURCES, Playground
+
+#: Decoded before it is shown, so that nothing flickers while the game runs.
+_PICTURE = """<img alt="The game in the plane and both losses so far; the line below says in words where it stands."
+decoding="sync" style="max-width: 100%" src="data:image/png;base64,{}">"""
 
 
 class Controls:
@@ -51,13 +56,15 @@ class Controls:
         names = {
             "data": list(SOURCES),
             "loss": [(name.replace("_", "-"), name) for name in LOSSES],
-            "penalty": [("none" if name is None else name, name) for name in PENALTIES],
+            # A dropdown shows nothing for None.
+            "penalty": [str(name).lower() for name in PENALTIES],
             "width": options("width", [4, 8, 16, 32, 64]),
             "depth": options("depth", [1, 2, 3]),
             "seed": options("seed", range(10)),
         }
+        now = {name: getattr(playground, name) for name in names} | {"penalty": str(playground.penalty).lower()}
         self.choices = {
-            name: ipywidgets.Dropdown(options=values, value=getattr(playground, name), description=name, **look)
+            name: ipywidgets.Dropdown(options=values, value=now[name], description=name, **look)
             for name, values in names.items()
         }
         steps = [0, *(digit * 10**power for power in (-4, -3, -2) for digit in (1.0, 2.0, 5.0)), 0.1]
@@ -71,7 +78,7 @@ class Controls:
             for name in ("generator_rate", "discriminator_rate")
         }
         for name, widget in self.choices.items():
-            widget.observe(lambda change, name=name: self._do(playground.change, **{name: change["new"]}), "value")
+            widget.observe(lambda change, name=name: self._choose(name, change["new"]), "value")
         for name, widget in self.rates.items():
             widget.observe(lambda change, name=name: setattr(playground, name, change["new"]), "value")
         self.one = ipywidgets.Button(description="Step (10)", tooltip="Make ten steps")
@@ -80,14 +87,19 @@ class Controls:
         self.one.on_click(lambda button: self._do(playground.step, 10))
         self.run.observe(self._toggle, "value")
         self.again.on_click(lambda button: self._do(playground.reset))
-        self.picture = ipywidgets.Image(format="png", layout={"max_width": "100%"})
-        self.words = ipywidgets.HTML()
-        grid = ipywidgets.GridBox(
-            [*self.choices.values(), *self.rates.values()],
-            layout={"grid_template_columns": "repeat(auto-fit, minmax(260px, 1fr))", "max_width": "780px"},
-        )
-        self.box = ipywidgets.VBox([grid, ipywidgets.HBox([self.one, self.run, self.again]), self.picture, self.words])
+        # Not an Image, which can have no text for those who cannot see it.
+        self.picture, self.words = ipywidgets.HTML(), ipywidgets.HTML()
+
+        def grid(widgets, width):
+            columns = f"repeat(auto-fit, minmax({width}px, 1fr))"
+            return ipywidgets.GridBox([*widgets.values()], layout={"grid_template_columns": columns, "max_width": "780px"})
+
+        rows = grid(self.choices, 240), grid(self.rates, 360), ipywidgets.HBox([self.one, self.run, self.again])
+        self.box = ipywidgets.VBox([*rows, self.picture, self.words])
         self._do(lambda: None)
+
+    def _choose(self, name, value):
+        self._do(self.playground.change, **{name: None if value == "none" else value})
 
     def _do(self, action, *args, **options):
         """Change the game and show it; what goes wrong ends a run and is shown in place of the words."""
@@ -98,8 +110,8 @@ class Controls:
             figure, file = self.playground.draw(), io.BytesIO()
             figure.savefig(file, format="png")
             plt.close(figure)
-            self.picture.value = file.getvalue()
-            self.picture.tooltip = self.words.value = self.playground.describe()
+            self.picture.value = _PICTURE.format(base64.b64encode(file.getvalue()).decode())
+            self.words.value = self.playground.describe()
         except Exception as error:
             self.run.value = False
             text = str(error) if isinstance(error, Diverged) else traceback.format_exc()
@@ -113,7 +125,7 @@ class Controls:
     async def _play(self):
         end = self.playground.steps + self.LIMIT
         while self.run.value and self.playground.steps < end:
-            self._do(self.playground.step, Playground.GROUP)
+            self._do(self.playground.step, 2 * Playground.GROUP)
             # Meanwhile the kernel hears what else the reader does.
             await asyncio.sleep(0.05)
         self.run.value = False

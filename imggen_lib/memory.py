@@ -38,4 +38,5 @@ def keep_freed():
         return False
     # One arena, since only the first can grow beyond 64 MB; 32 MB is the largest threshold that is allowed.
     wishes = {M_ARENA_MAX: 1, M_TRIM_THRESHOLD: 2**31 - 1, M_MMAP_THRESHOLD: 2**25, M_TOP_PAD: 2**28}
-    return all([mallopt(name, value) == 1 for name, value in wishes.items()])
+    agreed = [mallopt(name, value) == 1 for name, value in wishes.items()]
+    return all(agreed)

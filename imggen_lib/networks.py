@@ -284,8 +284,11 @@ def image_unet(image_shape, *, classes=0, filters=(48, 96), blocks=2, name="unet
         x = layers.Concatenate()([x, memory])
         for _ in range(blocks):
             x = block(x, count)
-    last = layers.Conv2DTranspose(image.shape[-1], 4, strides=2, padding="same", kernel_initializer="zeros", name="velocity")
-    return keras.Model(inputs, last(_normalised(x)), name=name)
+    x = _normalised(x)
+    x = layers.Conv2DTranspose(image.shape[-1], 4, strides=2, padding="same", kernel_initializer="zeros", name="velocity")(
+        x
+    )
+    return keras.Model(inputs, x, name=name)
 
 
 def _normalised(x):

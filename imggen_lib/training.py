@@ -247,7 +247,10 @@ def load(path):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
+    import imggen_lib.models.autoregressive
     import imggen_lib.models.classifier
+    import imggen_lib.models.diffusion
+    import imggen_lib.models.flow
     import imggen_lib.models.gan
     import imggen_lib.models.vae  # noqa: F401
 

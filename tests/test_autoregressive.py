@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from imggen_lib import backend, models
-from imggen_lib.models import autoregressive
+from imggen_lib.models import autoregressive, causal
 
 
 def stirred(network):
@@ -19,12 +19,12 @@ def stirred(network):
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return models.PixelCNN(stirred(autoregressive.pixel_network((6, 5, 1), filters=8, blocks=5, mixtures=3, classes=2)))
+    return models.PixelCNN(stirred(causal.pixel_network((6, 5, 1), filters=8, blocks=5, mixtures=3, classes=2)))
 
 
 def test_no_place_sees_what_comes_later_and_nearly_all_that_came_before_is_seen():
     keras.utils.set_random_seed(0)
-    network = stirred(autoregressive.pixel_network((9, 9, 1), filters=8, blocks=6, mixtures=2))
+    network = stirred(causal.pixel_network((9, 9, 1), filters=8, blocks=6, mixtures=2))
     image = ops.convert_to_tensor(np.random.default_rng(0).uniform(-1, 1, (1, 9, 9, 1)), "float32")
     for row, column in ((0, 0), (4, 4), (5, 0), (8, 8)):
         gradient = backend.input_gradient(lambda v, r=row, c=column: network(v)[:, r, c], image)
@@ -36,7 +36,7 @@ def test_no_place_sees_what_comes_later_and_nearly_all_that_came_before_is_seen(
 
 def test_the_probabilities_of_all_pictures_add_up_to_one():
     keras.utils.set_random_seed(0)
-    model = models.PixelCNN(stirred(autoregressive.pixel_network((1, 2, 1), filters=8, blocks=2, mixtures=3)))
+    model = models.PixelCNN(stirred(causal.pixel_network((1, 2, 1), filters=8, blocks=2, mixtures=3)))
     pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256)), axis=-1).reshape(-1, 1, 2, 1) / 255
     assert np.exp(model.log_prob(pairs).astype(float)).sum() == pytest.approx(1, abs=1e-3)
 
@@ -54,7 +54,9 @@ def test_pixel_log_probability_agrees_with_the_formula():
 
     upper = np.where(levels == 255, 1, below(x[:, 0, 0] + 1 / 255))
     lower = np.where(levels == 0, 0, below(x[:, 0, 0] - 1 / 255))
-    got = autoregressive.pixel_log_probability(ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(distribution, "float32"))
+    got = autoregressive.pixel_log_probability(
+        ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(distribution, "float32")
+    )
     np.testing.assert_allclose(np.exp(ops.convert_to_numpy(got)).ravel(), upper - lower, rtol=2e-3)
 
 
@@ -74,7 +76,9 @@ def test_drawn_levels_follow_the_distribution():
     levels = autoregressive._draw_levels(distribution, np.random.default_rng(0)).astype(int)
     shares = np.bincount(levels, minlength=256) / len(levels)
     x = ops.reshape(2 * ops.arange(256, dtype="float32") / 255 - 1, (256, 1, 1, 1))
-    logs = autoregressive.pixel_log_probability(x, ops.convert_to_tensor(distribution[:256].reshape(256, 1, 1, 6), "float32"))
+    logs = autoregressive.pixel_log_probability(
+        x, ops.convert_to_tensor(distribution[:256].reshape(256, 1, 1, 6), "float32")
+    )
     expected = np.exp(ops.convert_to_numpy(logs).ravel())
     assert np.abs(shares - expected).max() < 5 * np.sqrt(expected.max() / len(levels))
     assert expected.sum() == pytest.approx(1, abs=1e-4)
@@ -93,7 +97,7 @@ def test_training_learns_what_follows_from_what():
     rng = np.random.default_rng(0)
     left = rng.choice([0.2, 0.8], size=(512, 4, 1, 1))
     images = np.concatenate([left, 1 - left], axis=2).astype("float32")
-    model = models.PixelCNN(autoregressive.pixel_network((4, 2, 1), filters=16, blocks=1, mixtures=3), averaging=0.95)
+    model = models.PixelCNN(causal.pixel_network((4, 2, 1), filters=16, blocks=1, mixtures=3), averaging=0.95)
     model.compile(optimizer=keras.optimizers.Adam(1e-2))
     model.fit(images, batch_size=64, epochs=50, verbose=0)
     drawn = model.sample(200, seed=0)
@@ -103,9 +107,9 @@ def test_training_learns_what_follows_from_what():
 
 def test_bad_input_is_refused(model):
     with pytest.raises(ValueError, match="expected places above"):
-        autoregressive.CausalConvolution(4, [(0, 1)])
+        causal.CausalConvolution(4, [(0, 1)])
     with pytest.raises(ValueError, match="draws grey pictures"):
-        autoregressive.pixel_network((8, 8, 3))
+        causal.pixel_network((8, 8, 3))
     with pytest.raises(ValueError, match="labels is None"):
         model.log_prob(np.zeros((1, 6, 5, 1)))
     with pytest.raises(ValueError, match="rows is 7 and pictures have 6"):

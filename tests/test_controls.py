@@ -1,5 +1,7 @@
 import asyncio
+import base64
 import io
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,9 +28,8 @@ def panel(compiled):
 
 def test_every_control_has_a_name_and_starts_at_what_is_played(panel):
     widgets = panel.choices | panel.rates
-    assert {name: widget.value for name, widget in widgets.items()} == {
-        name: getattr(panel.playground, name) for name in widgets
-    }
+    expected = {name: getattr(panel.playground, name) for name in widgets} | {"penalty": "none"}
+    assert {name: widget.value for name, widget in widgets.items()} == expected
     for widget in (*widgets.values(), panel.one, panel.run, panel.again):
         assert widget.description
     assert {*panel.choices} == {"data", "loss", "penalty", "width", "depth", "seed"}
@@ -38,8 +39,9 @@ def test_step_makes_ten_steps_and_shows_them(panel):
     before = panel.picture.value
     panel.one.click()
     assert panel.playground.steps == 10 and "Step 10:" in panel.words.value
-    assert panel.picture.value != before and panel.picture.tooltip == panel.words.value
-    assert Image.open(io.BytesIO(panel.picture.value)).width > 600
+    assert panel.picture.value != before and 'alt="The game' in panel.picture.value
+    picture = base64.b64decode(re.search('base64,([^"]*)"', panel.picture.value)[1])
+    assert Image.open(io.BytesIO(picture)).width > 600
     assert plt.get_fignums() == []
 
 
@@ -50,6 +52,10 @@ def test_a_choice_begins_anew_and_reset_does(panel):
     panel.one.click()
     panel.again.click()
     assert panel.playground.steps == 0 and "Step 0:" in panel.words.value
+    panel.choices["penalty"].value = "r1"
+    assert panel.playground.penalty == "r1"
+    panel.choices["penalty"].value = "none"
+    assert panel.playground.penalty is None
 
 
 def test_a_rate_moves_without_a_new_beginning(panel):

@@ -1,5 +1,7 @@
 """Diffusion: on Gaussian data everything is known, so sampler and bound are held against formulas."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -59,7 +61,7 @@ def test_more_steps_and_a_higher_order_follow_the_equation_more_closely(exact):
         return np.abs(2 * exact.sample(200, seed=0, steps=steps, order=order) - 1 - (MEAN + STD * start)).max()
 
     first, second = ([error(steps, order) for steps in (10, 20, 40, 80)] for order in (1, 2))
-    assert all(coarse > fine for errors in (first, second) for coarse, fine in zip(errors, errors[1:], strict=False))
+    assert all(coarse > fine for errors in (first, second) for coarse, fine in itertools.pairwise(errors))
     assert second[-1] < first[-1] / 3
 
 
@@ -99,14 +101,16 @@ def test_the_same_seed_draws_the_same_pictures_and_labels_count(conditional):
     assert np.abs(first - conditional.sample(3, seed=1, labels=0, steps=3)).max() > 1e-3
 
 
-def test_training_learns_a_constant_picture():
+def test_training_learns_to_tell_a_constant_picture_from_noise():
+    """Whoever knows the picture knows the noise: a perfect network's loss is 0, that of one which answers 0 is 0.6."""
     keras.utils.set_random_seed(0)
-    model = models.Diffusion(networks.image_unet((4, 4, 1), filters=(8,), blocks=1), averaging=0.9)
+    model = models.Diffusion(networks.image_unet((4, 4, 1), filters=(16,), blocks=1), averaging=0.9)
     model.compile(optimizer=keras.optimizers.Adam(1e-2))
     images = np.full((32, 4, 4, 1), 0.75, np.float32)
-    history = model.fit(images, epochs=100, verbose=0).history["loss"]
-    assert history[-1] < 0.4 * history[0]
-    assert abs(model.sample(20, seed=0).mean() - 0.75) < 0.05
+    history = model.fit(images, epochs=70, verbose=0).history["loss"]
+    assert history[0] > 0.5 and np.mean(history[-10:]) < 0.3
+    drawn = model.sample(50, seed=0)
+    assert abs(drawn.mean() - 0.75) < 0.05 and drawn.std() < 0.1
 
 
 def test_a_forgetful_model_learns_nothing_of_the_class():

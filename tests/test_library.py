@@ -22,7 +22,7 @@ MODULES = sorted(
     if not re.match(r"imggen_lib\.(data(\.|$)|__main__)", info.name)
 )
 # Callbacks and the base class do nothing by themselves: their examples are those of what uses them.
-WITHOUT_EXAMPLE = {"GenerativeModel", "ProgressBar", "Checkpoint", "StopOnSignal"}
+WITHOUT_EXAMPLE = {"GenerativeModel", "Invertible", "ProgressBar", "Checkpoint", "StopOnSignal"}
 
 
 def public(namespace, module):

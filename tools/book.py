@@ -121,6 +121,9 @@ def build(root):
     for name in ("_config.yml", "_toc.yml", "references.bib"):
         shutil.copyfile(root / name, source / name)
     shutil.copytree(root / "_static", source / "_static")
+    for file in _measured(root):
+        (source / "benchmarks").mkdir(exist_ok=True)
+        shutil.copyfile(file, source / "benchmarks" / file.name)
     if problems := quote_figures(root, executed, source):
         return problems
 
@@ -231,11 +234,17 @@ def _digest_of_surroundings(root):
     return digest.digest()
 
 
+def _measured(root):
+    """The tables and plots that the benchmarks wrote, which pages may include."""
+    return [file for pattern in ("*.md", "*.png") for file in sorted((root / "benchmarks").glob(pattern))]
+
+
 def _digest_of_sources(root, executed):
     """A digest of all that the HTML is built from."""
     digest = hashlib.sha256()
     files = [Path(__file__), *(root / name for name in ("_config.yml", "_toc.yml", "references.bib", "requirements.lock"))]
     files += [root / f"{page}.md" for page in pages(root)] + sorted((root / "_static").rglob("*")) + [executed / RUNS]
+    files += _measured(root)
     for file in filter(Path.is_file, files):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

@@ -10,6 +10,7 @@ The network learns the mean of v for a given noisy picture; picture and noise fo
 the differential equation :math:`\mathrm{d}x = v(x, \varphi)\,\mathrm{d}\varphi` from :math:`\pi/2` down to 0.
 """
 
+import itertools
 import math
 
 import keras
@@ -24,7 +25,7 @@ LEAST_ANGLE = 1e-3
 
 
 def noisy(images, noise, angle):
-    r"""Mix pictures and noise: :math:`\cos\varphi \; x + \sin\varphi \; \varepsilon`. If both have variance 1, so has the mixture.
+    r"""Mix pictures and noise: :math:`\cos\varphi \; x + \sin\varphi \; \varepsilon`. Variances of 1 stay 1.
 
     Parameters
     ----------
@@ -110,8 +111,8 @@ class Diffusion(GenerativeModel):
         shapes = [tuple(tensor.shape[1:]) for tensor in network.inputs]
         if len(shapes) not in (2, 3) or shapes[1] != (1,) or tuple(network.output_shape[1:]) != shapes[0]:
             raise ValueError(
-                f"the network takes {shapes} and gives {network.output_shape[1:]}; expected pictures, one angle and perhaps "
-                "classes in, and pictures of the same shape out"
+                f"the network takes {shapes} and gives {network.output_shape[1:]}; expected pictures, one angle and "
+                "perhaps classes in, and pictures of the same shape out"
             )
         self.network = network
         self.classes = shapes[2][0] if len(shapes) == 3 else None
@@ -186,7 +187,11 @@ class Diffusion(GenerativeModel):
         return in_general + guidance * (chosen - in_general)
 
     def _ask(self, inputs):
-        return self.average.network.predict(inputs, batch_size=256, verbose=0)
+        # Not predict, which takes longer to set up than a small network takes to answer, at every step.
+        parts = range(0, len(inputs[0]), 256)
+        return np.concatenate(
+            [self.average.network.predict_on_batch([values[first : first + 256] for values in inputs]) for first in parts]
+        )
 
     def sample(self, n, *, seed, labels=None, steps=20, guidance=1.0, fresh_noise=0.0, order=2):
         """Draw pictures: from noise, step by step down to the angle 0.
@@ -233,7 +238,7 @@ class Diffusion(GenerativeModel):
             labels = rng.integers(self.classes, size=n) if labels is None else checks.labels(labels, n, self.classes)
         x = rng.standard_normal((n, *self.image_shape)).astype(np.float32)
         angles, before = np.linspace(np.pi / 2, 0, steps + 1), None
-        for k, (now, then) in enumerate(zip(angles[:-1], angles[1:], strict=True)):
+        for k, (now, then) in enumerate(itertools.pairwise(angles)):
             v = self.predict_velocity(x, now, labels, guidance)
             # What the network takes for the picture is cut off where no picture can be; the noise is what remains.
             picture = latest = np.clip(np.cos(now) * x - np.sin(now) * v, -1, 1)
@@ -295,7 +300,9 @@ class Diffusion(GenerativeModel):
         variance = np.sin(LEAST_ANGLE) ** 2
         bound -= 0.5 * size * (1 + np.log(2 * np.pi * np.tan(LEAST_ANGLE) ** 2))
         # At the other end hardly anything of the picture is left: the divergence from it to pure noise.
-        bound -= 0.5 * (variance * np.square(x, dtype=np.float64).sum(axis=(1, 2, 3)) - size * (variance + np.log1p(-variance)))
+        bound -= 0.5 * (
+            variance * np.square(x, dtype=np.float64).sum(axis=(1, 2, 3)) - size * (variance + np.log1p(-variance))
+        )
         return bound + size * np.log(2)
 
     def get_config(self):

@@ -97,7 +97,9 @@ class Coupling(Invertible):
         """Make the rotation and the network, which is zero at first: the layer begins as a mere rotation."""
         channels = input_shape[-1]
         if channels < 2:
-            raise ValueError(f"the input has the shape {tuple(input_shape)}; a coupling splits channels: expected two or more")
+            raise ValueError(
+                f"the input has the shape {tuple(input_shape)}; a coupling splits channels: expected two or more"
+            )
         self.kept = channels // 2
         # The QR factor of a normal matrix is a random rotation.
         rotation = np.linalg.qr(np.random.default_rng(self.seed).standard_normal((channels, channels)))[0]
