@@ -106,8 +106,8 @@ def test_training_learns_what_follows_from_what():
 
 
 def test_bad_input_is_refused(model):
-    with pytest.raises(ValueError, match="expected places above"):
-        causal.CausalConvolution(4, [(0, 1)])
+    with pytest.raises(ValueError, match="expected an odd number of columns"):
+        causal.CausalConvolution(4, size=(2, 4))
     with pytest.raises(ValueError, match="draws grey pictures"):
         causal.pixel_network((8, 8, 3))
     with pytest.raises(ValueError, match="labels is None"):

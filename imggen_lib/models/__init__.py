@@ -16,6 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "gan": ["GAN", "ConditionalGAN"],
         "flow": ["Flow"],
         "gaussian": ["GaussianImageModel"],
-        "vae": ["VAE"],
+        "vae": ["VAE", "ConditionalVAE"],
     },
 )

@@ -8,11 +8,11 @@ go pixel by pixel, and then computes only what the new pixel changes.
 
 import keras
 import numpy as np
-import scipy.special
 from keras import ops
 
 from imggen_lib import checks
 from imggen_lib.models.base import GenerativeModel, MovingAverage
+from imggen_lib.models.causal import CausalConvolution
 
 LEVELS = 256
 
@@ -201,38 +201,31 @@ class PixelCNN(GenerativeModel):
 
     def _pixel_by_pixel(self, images, rows, rng, one_hot):
         """Fill pictures from a row on. Every layer remembers what it was shown, so each pixel is computed once."""
-        layer = self.average.network.get_layer
-        n, (height, width, _) = len(images), self.image_shape
-        blocks = sum(found.name.startswith("look_") for found in self.average.network.layers)
-        looks = [layer("first"), *(layer(f"look_{number}") for number in range(blocks))]
-        memories = [look.memory(n, height, width, 2 if k == 0 else look.kernel.shape[0] // len(look.taps))
-                    for k, look in enumerate(looks)]  # fmt: skip
-        weights = [[ops.convert_to_numpy(w) for w in look.weights] for look in looks]
-        thinks = [[ops.convert_to_numpy(w) for w in layer(f"think_{number}").weights] for number in range(blocks)]
-        last = [ops.convert_to_numpy(w) for w in layer("distribution").weights]
-        told = [0.0] * blocks
+        network, (height, width, _) = self.average.network, self.image_shape
+        looks = [layer for layer in network.layers if isinstance(layer, CausalConvolution)]
+        blocks = range(len(looks) - 1)
+        memories = [look.memory(len(images), height, width, look.kernel.shape[2]) for look in looks]
+        kernels = [(look.matrix(), ops.convert_to_numpy(look.bias)) for look in looks]
+        thinks = [[ops.convert_to_numpy(w) for w in network.get_layer(f"think_{k}").weights] for k in blocks]
+        last = [ops.convert_to_numpy(w) for w in network.get_layer("distribution").weights]
+        told = [0.0 for _ in blocks]
         if one_hot is not None:
-            told = [one_hot @ ops.convert_to_numpy(layer(f"class_{number}").kernel) for number in range(blocks)]
-        first = memories[0]
-        first[:, looks[0].up :, looks[0].aside : looks[0].aside + width, 1] = 1
+            told = [one_hot @ ops.convert_to_numpy(network.get_layer(f"class_{k}").kernel) for k in blocks]
+        picture = memories[0][:, looks[0].up :, looks[0].aside : looks[0].aside + width]
+        picture[..., 1] = 1
         for row in range(height):
             for column in range(width):
-                place = (slice(None), row + looks[0].up, column + looks[0].aside, 0)
-                kernel, bias = weights[0]
-                x = looks[0].see(first, row, column) @ kernel + bias
-                for number in range(blocks):
-                    look, memory = looks[number + 1], memories[number + 1]
-                    memory[:, row + look.up, column + look.aside] = _silu(x)
-                    kernel, bias = weights[number + 1]
-                    y = _silu(look.see(memory, row, column) @ kernel + bias + told[number])
-                    x = x + y @ thinks[number][0] + thinks[number][1]
+                x = looks[0].see(memories[0], row, column) @ kernels[0][0] + kernels[0][1]
+                for k, look, memory, (kernel, bias) in zip(blocks, looks[1:], memories[1:], kernels[1:], strict=True):
+                    memory[:, row + look.up, column + look.aside] = np.maximum(x, 0)
+                    y = np.maximum(look.see(memory, row, column) @ kernel + bias + told[k], 0)
+                    x = x + y @ thinks[k][0] + thinks[k][1]
                 if row < rows:
-                    level = np.round((LEVELS - 1) * images[:, row, column, 0])
+                    levels = np.round((LEVELS - 1) * images[:, row, column, 0])
                 else:
-                    level = _draw_levels(_silu(x) @ last[0] + last[1], rng)
-                first[place] = 2 * level / (LEVELS - 1) - 1
-        drawn = first[:, looks[0].up :, looks[0].aside : looks[0].aside + width, :1]
-        return (drawn + 1) / 2
+                    levels = _draw_levels(np.maximum(x, 0) @ last[0] + last[1], rng)
+                picture[:, row, column, 0] = 2 * levels / (LEVELS - 1) - 1
+        return (picture[..., :1] + 1) / 2
 
     def _checked(self, images):
         images = checks.image(images, "images", ndim=4)
@@ -258,10 +251,6 @@ class PixelCNN(GenerativeModel):
         """Build the model that :meth:`get_config` described, with fresh weights."""
         config["network"] = keras.saving.deserialize_keras_object(config["network"])
         return cls(**config)
-
-
-def _silu(x):
-    return x * scipy.special.expit(x)
 
 
 def _draw_levels(distribution, rng):

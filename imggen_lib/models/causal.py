@@ -6,26 +6,33 @@ from keras import layers, ops
 
 from imggen_lib import checks
 
-#: How far the blocks look, (rows up, columns aside), in turn. Twelve of them see all that came before in a picture of
-#: 28x28 but a few per cent: places far to the right in the rows just above, which no path of such steps reaches.
-REACHES = ((1, 2), (2, 1), (1, 6), (4, 2))
+#: How far the blocks look, (rows, columns), in turn. Twelve of them see all that came before in a picture of 28x28 but a
+#: few per cent: places far to the right in the rows just above, which no path of such steps reaches.
+REACHES = ((1, 1), (2, 2), (1, 7), (4, 4))
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
 class CausalConvolution(layers.Layer):
     """A convolution that sees only what comes before in reading order: above, and to the left.
 
+    Its kernel has the rows above the place and the place's own row. What lies to the right in that row is zero.
+
     Parameters
     ----------
     filters : int
         Channels of the output.
-    taps : sequence of (int, int)
-        Where it looks, as rows up and columns to the right, from each place: ``(0, -1)`` is the left neighbour.
+    size : tuple of int
+        Rows, the place's own included, and columns of the kernel, an odd number.
+    reach : tuple of int
+        Steps between the kernel's rows and between its columns: 1 looks at neighbours, 2 at every second place.
+    itself : bool
+        Whether the place itself is seen. The first layer must not, the others may: what they see was made of what came
+        before.
 
     Raises
     ------
     ValueError
-        If a tap comes later than its own place.
+        If the number of columns is even.
 
     References
     ----------
@@ -33,65 +40,69 @@ class CausalConvolution(layers.Layer):
 
     Examples
     --------
-    A layer that hands on the left neighbour:
+    A layer that adds up what it sees:
 
-    >>> layer = CausalConvolution(1, [(0, -1)], kernel_initializer="ones")
-    >>> layer(ops.reshape([5.0, 6.0, 7.0], (1, 1, 3, 1)))[0, 0, :, 0].numpy().tolist()
-    [0.0, 5.0, 6.0]
+    >>> layer = CausalConvolution(1, itself=False, kernel_initializer="ones")
+    >>> ops.convert_to_numpy(layer(ops.ones((1, 2, 3, 1))))[0, :, :, 0]
+    array([[0., 1., 1.],
+           [2., 4., 3.]], dtype=float32)
     """
 
-    def __init__(self, filters, taps, *, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(
+        self, filters, *, size=(2, 3), reach=(1, 1), itself=True, kernel_initializer="glorot_uniform", **kwargs
+    ):  # fmt: skip
         super().__init__(**kwargs)
-        self.filters = checks.integer(filters, "filters")
-        self.taps = tuple((int(up), int(right)) for up, right in taps)
-        if any(up < 0 or (up == 0 and right > 0) for up, right in self.taps):
-            raise ValueError(f"taps is {self.taps}; expected places above, or in the same row and not to the right")
-        self.kernel_initializer = kernel_initializer
-        self.up = max(up for up, _ in self.taps)
-        self.aside = max(abs(right) for _, right in self.taps)
+        self.filters, self.itself, self.kernel_initializer = checks.integer(filters, "filters"), itself, kernel_initializer
+        self.size, self.reach = (tuple(checks.integer(value, "size or reach") for value in pair) for pair in (size, reach))
+        if self.size[1] % 2 == 0:
+            raise ValueError(f"size is {self.size}; expected an odd number of columns, so that one is in the middle")
+        self.up, self.aside = (self.size[0] - 1) * self.reach[0], self.size[1] // 2 * self.reach[1]
+        self.mask = np.ones((*self.size, 1, 1), np.float32)
+        self.mask[-1, self.size[1] // 2 + itself :] = 0
 
     def build(self, input_shape):
-        """Make one matrix for all taps together, and a bias."""
-        rows = len(self.taps) * input_shape[-1]
-        self.kernel = self.add_weight(shape=(rows, self.filters), initializer=self.kernel_initializer, name="kernel")
+        """Make the kernel, of which the masked part is never used, and the bias."""
+        shape = (*self.size, input_shape[-1], self.filters)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
         super().build(input_shape)
 
     def call(self, x):
         """Look at all places at once."""
         height, width = x.shape[1:3]
-        x = ops.pad(x, ((0, 0), (self.up, 0), (self.aside, self.aside), (0, 0)))
-        seen = [
-            x[:, self.up - up : self.up - up + height, self.aside + right : self.aside + right + width]
-            for up, right in self.taps
-        ]
-        return ops.matmul(ops.concatenate(seen, axis=-1), self.kernel) + self.bias
+        (rows, columns), channels = self.reach, x.shape[-1]
+        # Every so many rows and columns make a small picture of their own, in which the kernel has no gaps: processors
+        # are quick at convolutions without gaps and slow at, or not up to, training those with them.
+        down, across = -(-height // rows), -(-width // columns)
+        x = ops.pad(x, ((0, 0), (0, down * rows - height), (0, across * columns - width), (0, 0)))
+        x = ops.transpose(ops.reshape(x, (-1, down, rows, across, columns, channels)), (0, 2, 4, 1, 3, 5))
+        x = ops.reshape(x, (-1, down, across, channels))
+        half = self.size[1] // 2
+        x = ops.pad(x, ((0, 0), (self.size[0] - 1, 0), (half, half), (0, 0)))
+        x = ops.conv(x, self.kernel * self.mask, padding="valid")
+        x = ops.transpose(ops.reshape(x, (-1, rows, columns, down, across, self.filters)), (0, 3, 1, 4, 2, 5))
+        return ops.reshape(x, (-1, down * rows, across * columns, self.filters))[:, :height, :width] + self.bias
 
     def memory(self, n, height, width, channels):
         """Return an empty NumPy array for all that this layer will be shown, with the border that it needs."""
         return np.zeros((n, height + self.up, width + 2 * self.aside, channels), np.float32)
 
     def see(self, memory, row, column):
-        """Return what the taps see from one place of a memory, ``(n, taps times channels)``."""
-        row, column = row + self.up, column + self.aside
-        return np.concatenate([memory[:, row - up, column + right] for up, right in self.taps], axis=-1)
+        """Return what the kernel sees from one place of a memory, ``(n, seen places times channels)``."""
+        rows, columns = self.reach
+        return np.concatenate(
+            [memory[:, row + i * rows, column + j * columns] for i, j in np.argwhere(self.mask[..., 0, 0])], axis=-1
+        )
+
+    def matrix(self):
+        """Return the kernel as a matrix that :meth:`see` is to be multiplied with."""
+        kernel = ops.convert_to_numpy(self.kernel)[self.mask[..., 0, 0] == 1]
+        return kernel.reshape(-1, self.filters)
 
     def get_config(self):
         """Return what builds the same layer."""
-        options = {name: getattr(self, name) for name in ("filters", "taps", "kernel_initializer")}
+        options = {name: getattr(self, name) for name in ("filters", "size", "reach", "itself", "kernel_initializer")}
         return {**super().get_config(), **options}
-
-
-def neighbourhood(up, aside, *, itself):
-    """Return the taps of a 3x3 kernel, stretched to the given reach, that come before its centre; and the centre if asked.
-
-    Examples
-    --------
-    >>> neighbourhood(1, 1, itself=True)
-    [(1, -1), (1, 0), (1, 1), (0, -1), (0, 0)]
-    """
-    taps = [(up, -aside), (up, 0), (up, aside), (0, -aside)]
-    return [*taps, (0, 0)] if itself else taps
 
 
 def pixel_network(image_shape, *, filters=48, blocks=12, mixtures=8, classes=0, name="pixelcnn"):
@@ -134,16 +145,16 @@ def pixel_network(image_shape, *, filters=48, blocks=12, mixtures=8, classes=0, 
     inputs = [image]
     if checks.integer(classes, "classes", minimum=0):
         inputs.append(keras.Input((classes,), name="class"))
-    taps = [(up, right) for up in range(4) for right in range(-3, 4) if up or right < 0]
     # A second channel of ones tells the picture from the zeros around it.
-    x = CausalConvolution(filters, taps, name="first")(layers.Concatenate()([image, ops.ones_like(image)]))
+    x = CausalConvolution(filters, size=(4, 7), itself=False, name="first")(
+        layers.Concatenate()([image, ops.ones_like(image)])
+    )
     for number in range(checks.integer(blocks, "blocks")):
-        taps = neighbourhood(*REACHES[number % len(REACHES)], itself=True)
-        y = CausalConvolution(filters, taps, name=f"look_{number}")(ops.silu(x))
+        y = CausalConvolution(filters, reach=REACHES[number % len(REACHES)], name=f"look_{number}")(ops.relu(x))
         if classes:
             told = layers.Dense(filters, use_bias=False, name=f"class_{number}")(inputs[1])
             y = layers.Add()([y, layers.Reshape((1, 1, filters))(told)])
-        y = layers.Dense(filters, kernel_initializer="zeros", name=f"think_{number}")(ops.silu(y))
+        y = layers.Dense(filters, kernel_initializer="zeros", name=f"think_{number}")(ops.relu(y))
         x = layers.Add()([x, y])
-    x = layers.Dense(3 * checks.integer(mixtures, "mixtures"), name="distribution")(ops.silu(x))
+    x = layers.Dense(3 * checks.integer(mixtures, "mixtures"), name="distribution")(ops.relu(x))
     return keras.Model(inputs, x, name=name)

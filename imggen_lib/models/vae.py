@@ -7,6 +7,7 @@ The evidence lower bound (Kingma and Welling, "Auto-encoding variational Bayes",
 Both networks maximise it together.
 """
 
+import functools
 import math
 
 import keras
@@ -114,11 +115,7 @@ class VAE(GenerativeModel):
 
     def __init__(self, encoder, decoder, *, beta=1.0, seed=0, **kwargs):
         super().__init__(**kwargs)
-        if encoder.output_shape != [decoder.input_shape] * 2:
-            raise ValueError(
-                f"the encoder gives {encoder.output_shape} and the decoder takes {decoder.input_shape}; expected a mean "
-                "and a log-variance of that shape: build both for the same latent_dim"
-            )
+        self._check_ends(encoder, decoder)
         if decoder.output_shape[1:] != encoder.input_shape[1:]:
             raise ValueError(
                 f"the decoder makes pictures of shape {decoder.output_shape[1:]} and the encoder takes "
@@ -134,10 +131,18 @@ class VAE(GenerativeModel):
         self.rate_tracker = keras.metrics.Mean(name="rate")
         self.built = True
 
+    @staticmethod
+    def _check_ends(encoder, decoder):
+        if encoder.output_shape != [decoder.input_shape] * 2:
+            raise ValueError(
+                f"the encoder gives {encoder.output_shape} and the decoder takes {decoder.input_shape}; expected a mean "
+                "and a log-variance of that shape: build both for the same latent_dim"
+            )
+
     @property
     def latent_dim(self):
         """Length of the code."""
-        return self.decoder.input_shape[-1]
+        return self.encoder.output_shape[0][-1]
 
     def call(self, images, training=False):
         """Encode, draw a code by the reparameterisation z = mean + std * noise, decode.
@@ -150,7 +155,11 @@ class VAE(GenerativeModel):
         mean, log_variance = self.encoder(images, training=training)
         noise = keras.random.normal(ops.shape(mean), seed=self.noise)
         code = mean + ops.exp(0.5 * log_variance) * noise
-        return self.decoder(code, training=training), mean, log_variance
+        return self._decoded(code, training), mean, log_variance
+
+    def _decoded(self, code, training):
+        """What becomes of a code before the loss: a picture, unless that takes more than ``call`` is told."""
+        return self.decoder(code, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the negative bound in nats per picture: distortion (reconstruction) plus beta times rate (KL)."""
@@ -168,10 +177,13 @@ class VAE(GenerativeModel):
 
     def decode(self, codes):
         """Turn codes ``(n, latent_dim)`` into pictures: the mean of the decoder, without its pixel noise."""
+        return self.decoder.predict(self._checked(codes), batch_size=256, verbose=0)
+
+    def _checked(self, codes):
         codes = checks.real_array(codes, "codes", ndim=2)
         if codes.shape[1] != self.latent_dim:
             raise ValueError(f"codes has the shape {codes.shape}; expected (n, {self.latent_dim})")
-        return self.decoder.predict(codes.astype("float32"), batch_size=256, verbose=0)
+        return codes.astype("float32")
 
     def reconstruct(self, images):
         """Encode pictures and decode the mean of their codes."""
@@ -192,10 +204,13 @@ class VAE(GenerativeModel):
         numpy.ndarray
             ``(n,)``: a density, so :func:`imggen_lib.metrics.bits_per_dimension` needs dequantised pictures.
         """
+        return self._bound(images, seed, self.decode)
+
+    def _bound(self, images, seed, decode):
         images = self._images(images)
         mean, std = self.encode(images)
         codes = mean + std * np.random.default_rng(seed).standard_normal(mean.shape)
-        error = np.square(images - self.decode(codes)).sum(axis=(1, 2, 3))
+        error = np.square(images - decode(codes)).sum(axis=(1, 2, 3))
         log_std = float(self.log_std.numpy() if hasattr(self.log_std, "numpy") else self.log_std)
         pixels = images[0].size
         log_likelihood = -0.5 * error * np.exp(-2 * log_std) - pixels * (log_std + 0.5 * np.log(2 * np.pi))
@@ -223,3 +238,134 @@ class VAE(GenerativeModel):
         for name in ("encoder", "decoder"):
             config[name] = keras.saving.deserialize_keras_object(config[name])
         return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class ConditionalVAE(VAE):
+    r"""A VAE that draws pictures of a chosen class, trained with labels: ``fit(images, labels)``.
+
+    The decoder is told the class as a vector of zeros with a single one, behind the code. The encoder is not: the bound
+
+    .. math:: \log p_\theta(x|y) \ge \mathbb{E}_{q_\phi(z|x)}[\log p_\theta(x|z, y)] - D_{KL}(q_\phi(z|x) \,\|\, p(z))
+
+    holds for any q, and a picture shows its class anyway. So a picture can be encoded without a label, and its code decoded
+    as any class. What the label tells need not be in the code, and there it would cost.
+
+    Parameters
+    ----------
+    encoder : keras.Model
+        From pictures to mean and log-variance, each ``(n, latent_dim)``; see :func:`imggen_lib.networks.image_encoder`.
+    decoder : keras.Model
+        From ``(n, latent_dim + classes)`` to pictures; see ``classes`` in :func:`imggen_lib.networks.image_generator`.
+    **options
+        As in :class:`VAE`.
+
+    Attributes
+    ----------
+    classes : int
+
+    Raises
+    ------
+    ValueError
+        If encoder and decoder do not fit each other, or labels are no classes.
+
+    References
+    ----------
+    Kingma et al., "Semi-supervised learning with deep generative models", NeurIPS 2014. Sohn, Lee and Yan, "Learning
+    structured output representation using deep conditional generative models", NeurIPS 2015.
+
+    Examples
+    --------
+    >>> from imggen_lib import networks
+    >>> encoder = networks.image_encoder((8, 8, 1), 2)
+    >>> decoder = networks.image_generator((8, 8, 1), 2, batch_norm=False, classes=3, name="decoder")
+    >>> vae = ConditionalVAE(encoder, decoder)
+    >>> vae.compile(optimizer="adam")
+    >>> history = vae.fit(keras.random.uniform((64, 8, 8, 1), seed=0), np.arange(64) % 3, verbose=0)
+    >>> vae.sample(5, seed=0, labels=2).shape
+    (5, 8, 8, 1)
+    """
+
+    def __init__(self, encoder, decoder, **options):
+        super().__init__(encoder, decoder, **options)
+        self.classes = decoder.input_shape[-1] - self.latent_dim
+
+    @staticmethod
+    def _check_ends(encoder, decoder):
+        outputs = encoder.output_shape
+        if len(outputs) != 2 or outputs[0] != outputs[1] or decoder.input_shape[-1] < outputs[0][-1] + 2:
+            raise ValueError(
+                f"the encoder gives {outputs} and the decoder takes {decoder.input_shape}; expected a mean, a log-variance "
+                "of the same shape, and a decoder of as many numbers and one for each class, two at least"
+            )
+
+    def fit(self, x=None, y=None, *args, **options):
+        """Train as Keras does, on pictures ``x`` with their classes ``y``; ``ValueError`` names labels outside them."""
+        if y is not None:
+            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
+        return super().fit(x, y, *args, **options)
+
+    def _decoded(self, code, training):
+        """The code itself: Keras tells the class to the loss only, which decodes."""
+        return code
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return the negative bound as in :class:`VAE`, given the class of each picture."""
+        if y is None:
+            raise ValueError("a conditional VAE learns from pictures and their classes; expected fit(images, labels)")
+        code, mean, log_variance = y_pred
+        one_hot = ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)
+        reconstruction = self.decoder(ops.concatenate([code, one_hot], axis=-1), training=training)
+        return super().compute_loss(x, y, (reconstruction, mean, log_variance), sample_weight, training)
+
+    def decode(self, codes, labels):
+        """Turn codes ``(n, latent_dim)`` into pictures of given classes.
+
+        Parameters
+        ----------
+        codes : array_like
+        labels : array_like of int
+            ``(n,)``, or one class for all.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(n, height, width, channels)`` in [0, 1]: the mean of the decoder, without its pixel noise.
+
+        Raises
+        ------
+        ValueError
+            If the codes have another length, or a label is no class.
+        """
+        codes = self._checked(codes)
+        one_hot = np.eye(self.classes, dtype="float32")[checks.labels(labels, len(codes), self.classes)]
+        return self.decoder.predict(np.hstack([codes, one_hot]), batch_size=256, verbose=0)
+
+    def reconstruct(self, images, labels):
+        """Encode pictures and decode the mean of their codes as pictures of the given classes."""
+        return self.decode(self.encode(images)[0], labels)
+
+    def log_prob_lower_bound(self, images, labels, *, seed):
+        """Return the lower bound on the log-density of each picture given its class, in nats, from one code a picture.
+
+        Parameters
+        ----------
+        images : array_like
+            ``(n, height, width, channels)`` in [0, 1].
+        labels : array_like of int
+            ``(n,)``, or one class for all.
+        seed : int
+            Of the codes.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n,)``: a density, as in :meth:`VAE.log_prob_lower_bound`.
+        """
+        return self._bound(images, seed, functools.partial(self.decode, labels=labels))
+
+    def _draw(self, n, rng, labels):
+        if labels is None:
+            # From a stream of its own, so that the first of many pictures are those that fewer would be.
+            labels = rng.spawn(1)[0].integers(self.classes, size=n)
+        return self.decode(rng.standard_normal((n, self.latent_dim)), labels)
