@@ -213,7 +213,11 @@ ENTRIES = {
 
 def main():
     """Run the race, then write table and plot."""
-    results = race.run("gan_time_to_quality", ENTRIES)
+    write(race.run("gan_time_to_quality", ENTRIES))
+
+
+def write(results):
+    """Write the results as a Markdown table and a plot. What was not run yet is left empty."""
     head = (
         f"Fréchet distance of {race.IMAGES:,} samples to the 10,000 test images of Fashion-MNIST, as a multiple of the "
         f"floor (the distance of {race.IMAGES:,} training images), after so much training on {results['ours']['machine']}. "

@@ -132,9 +132,9 @@ def race(entry, seed, result, path, keep_results):
 
 
 def spread(result, seconds):
-    """Return the median, smallest and largest multiple of the floor over the seeds, at a number of seconds."""
+    """Return the median, smallest and largest multiple of the floor over the seeds, at a number of seconds, or None."""
     values = sorted(row[3] for curve in result["curves"].values() for row in curve if row[0] == seconds)
-    return statistics.median(values), values[0], values[-1]
+    return (statistics.median(values), values[0], values[-1]) if values else None
 
 
 def show(number):
@@ -149,10 +149,11 @@ def table(results, entries, points):
     for key, entry in entries.items():
         result, cells = results[key], []
         for seconds in points:
-            if seconds > entry.seconds:
+            found = spread(result, seconds)
+            if found is None:
                 cells.append("")
                 continue
-            middle, low, high = spread(result, seconds)
+            middle, low, high = found
             cells.append(show(middle) if low == high else f"{show(middle)} ({show(low)} to {show(high)})")
         step = f"{result['batch_size']} pictures, {result['seconds_per_step']:.2f} s"
         lines.append(f"| {entry.label} | {step} | " + " | ".join(cells) + " |")
@@ -168,10 +169,11 @@ def plot(results, entries, path):
     plotting.use_style()
     figure, axis = plt.subplots(figsize=(6.5, 3.6))
     for number, (key, entry) in enumerate(entries.items()):
-        for curve in results[key]["curves"].values():
+        curves = [curve for curve in results[key]["curves"].values() if curve]
+        for curve in curves:
             seconds, multiples = [row[0] for row in curve], [row[3] for row in curve]
             (line,) = axis.loglog(seconds, multiples, "o-", color=f"C{number}", markersize=3)
-        line.set_label(entry.label)
+            line.set_label(entry.label if curve is curves[0] else None)
     axis.set(xlabel="seconds of training", ylabel="multiple of the floor")
     axis.legend()
     figure.savefig(path, metadata={"Software": None}, dpi=130, facecolor="white")
