@@ -165,11 +165,13 @@ class StopIfDiverged(keras.callbacks.Callback):
         self.failure = None
 
     def on_train_begin(self, logs=None):
-        self.failure, self.batches = None, 0
+        self.failure, self.batches, self.copy = None, 0, None
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self.began = int(self.model.optimizer.iterations)
         self._keep()
+        if self.copy is None:
+            raise ValueError("a weight of the model is NaN or infinite before training; build it anew, or load it again")
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches += 1

@@ -225,6 +225,19 @@ def test_how_often_a_copy_is_made_is_a_positive_whole_number():
         training.StopIfDiverged(every=0)
 
 
+def test_a_model_that_is_broken_before_training_is_named(tiny_gan, digits):
+    gan = tiny_gan()
+    gan.generator.weights[0].assign(np.full(gan.generator.weights[0].shape, np.nan))
+    with pytest.raises(ValueError, match="NaN or infinite before training"):
+        gan.fit(digits.x_train[:16], batch_size=8, verbose=0, callbacks=[training.StopIfDiverged()])
+
+
+def test_a_progress_bar_takes_more_steps_than_it_was_told(tiny_gan, digits):
+    bar = training.ProgressBar(steps=2)
+    tiny_gan().fit(digits.x_train[:32], batch_size=8, verbose=0, callbacks=[bar])
+    assert bar.bar.n == 2
+
+
 @pytest.fixture(scope="module")
 def saved(tiny_vae, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "vae.keras"
