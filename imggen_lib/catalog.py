@@ -340,6 +340,8 @@ def load(name):
         raise ValueError(f"{path} holds other shapes than the recipe of {name} builds: train it with: make weights")
     for weight, array in zip(weights, arrays.values(), strict=True):
         weight.assign(array.astype("float32"))
+    if (network := _followed(model)) is not None:
+        network.set_weights(model.average.network.get_weights())
     return model
 
 
@@ -379,5 +381,12 @@ def export(model, path, facts):
 
 
 def _weights(model):
-    """The weights that say what a model does; the states of its random generators and its counters are left out."""
-    return [weight for weight in model.weights if weight.dtype == "float32"]
+    """The weights that say what a model does, without the states of its random generators and its counters."""
+    network = _followed(model)
+    left_out = [] if network is None else [id(weight) for weight in network.weights]
+    return [weight for weight in model.weights if weight.dtype == "float32" and id(weight) not in left_out]
+
+
+def _followed(model):
+    """The one network of a model that draws by that network's moving average, which alone is shipped; or None."""
+    return getattr(model, "network", None) if hasattr(model, "average") else None

@@ -75,7 +75,9 @@ def test_a_recipe_builds_and_has_both_profiles(name):
     assert recipe.budget("quick").steps < recipe.budget("full").steps
     model = recipe.build((16, 16, 1), 10, seed=0)
     assert isinstance(model, models.GenerativeModel) == recipe.generates
-    assert getattr(model, "classes", None) == (10 if name in ("classifier", "conditional_gan") else None)
+    assert getattr(model, "classes", None) == (
+        10 if name in ("classifier", "conditional_gan", "pixelcnn", "diffusion") else None
+    )
     with pytest.raises(ValueError, match="profile is 'fast'"):
         recipe.budget("fast")
 

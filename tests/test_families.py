@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from imggen_lib import catalog, models, networks, training
+from imggen_lib import catalog, datasets, models, networks, training
 from imggen_lib.models import causal, flow
 
 SHAPE = (8, 8, 1)
@@ -42,3 +42,17 @@ def test_the_recipe_fits_into_a_file_that_can_be_shipped(name, tmp_path):
     model = catalog.recipe(name).build((28, 28, 1), 10, seed=0)
     catalog.export(model, tmp_path / f"{name}.npz", {"seed": 0})
     assert (tmp_path / f"{name}.npz").stat().st_size < 4e6
+
+
+def test_the_average_alone_is_shipped_and_training_goes_on_from_it(tmp_path, monkeypatch):
+    model = catalog.recipe("flow").build((28, 28, 1), 10, seed=0)
+    for weight in model.average.network.weights:
+        weight.assign(weight + 0.25)
+    facts = {"seed": 0, "image_shape": [28, 28, 1], "class_names": list("0123456789")}
+    (tmp_path / "weights").mkdir()
+    catalog.export(model, tmp_path / "weights" / "flow.npz", facts)
+    monkeypatch.setattr(datasets, "resource", tmp_path.joinpath)
+    again = catalog.load("flow")
+    for network in (again.average.network, again.network):
+        for ours, theirs in zip(network.get_weights(), model.average.network.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-3)

@@ -7,7 +7,6 @@ The evidence lower bound (Kingma and Welling, "Auto-encoding variational Bayes",
 Both networks maximise it together.
 """
 
-import functools
 import math
 
 import keras
@@ -204,13 +203,13 @@ class VAE(GenerativeModel):
         numpy.ndarray
             ``(n,)``: a density, so :func:`imggen_lib.metrics.bits_per_dimension` needs dequantised pictures.
         """
-        return self._bound(images, seed, self.decode)
+        return self._bound(images, seed)
 
-    def _bound(self, images, seed, decode):
+    def _bound(self, images, seed, **labels):
         images = self._images(images)
-        mean, std = self.encode(images)
+        mean, std = self.encode(images, **labels)
         codes = mean + std * np.random.default_rng(seed).standard_normal(mean.shape)
-        error = np.square(images - decode(codes)).sum(axis=(1, 2, 3))
+        error = np.square(images - self.decode(codes, **labels)).sum(axis=(1, 2, 3))
         log_std = float(self.log_std.numpy() if hasattr(self.log_std, "numpy") else self.log_std)
         pixels = images[0].size
         log_likelihood = -0.5 * error * np.exp(-2 * log_std) - pixels * (log_std + 0.5 * np.log(2 * np.pi))
@@ -240,16 +239,23 @@ class VAE(GenerativeModel):
         return cls(**config)
 
 
+#: Adam moves a weight by about its learning rate a step, and classes lie several units apart: so far a centre is moved.
+CENTRE_SCALE = 10.0
+
+
 @keras.saving.register_keras_serializable(package="imggen_lib")
 class ConditionalVAE(VAE):
     r"""A VAE that draws pictures of a chosen class, trained with labels: ``fit(images, labels)``.
 
-    The decoder is told the class as a vector of zeros with a single one, behind the code. The encoder is not: the bound
+    Each class has a learned centre :math:`m_y` in the latent space. A code says how a picture differs from its class: the
+    encoder's mean is taken from that centre, the decoder starts from centre plus code, and is told the class as a vector of
+    zeros with a single one besides. The bound is then one on the likelihood given the class:
 
-    .. math:: \log p_\theta(x|y) \ge \mathbb{E}_{q_\phi(z|x)}[\log p_\theta(x|z, y)] - D_{KL}(q_\phi(z|x) \,\|\, p(z))
+    .. math:: \log p_\theta(x|y) \ge \mathbb{E}_{q_\phi(z|x,y)}[\log p_\theta(x|m_y + z, y)]
+              - D_{KL}(q_\phi(z|x,y) \,\|\, p(z)), \qquad q_\phi(z|x,y) = \mathcal{N}(\mu(x) - m_y, \sigma^2(x))
 
-    holds for any q, and a picture shows its class anyway. So a picture can be encoded without a label, and its code decoded
-    as any class. What the label tells need not be in the code, and there it would cost.
+    The network of the encoder needs no label: a picture shows its class anyway. Without the centres, codes would go on
+    telling the class, and a decoder that learns it from them hardly listens to the label.
 
     Parameters
     ----------
@@ -289,6 +295,7 @@ class ConditionalVAE(VAE):
     def __init__(self, encoder, decoder, **options):
         super().__init__(encoder, decoder, **options)
         self.classes = decoder.input_shape[-1] - self.latent_dim
+        self.scaled_centres = self.add_weight(shape=(self.classes, self.latent_dim), initializer="zeros", name="centres")
 
     @staticmethod
     def _check_ends(encoder, decoder):
@@ -299,6 +306,11 @@ class ConditionalVAE(VAE):
                 "of the same shape, and a decoder of as many numbers and one for each class, two at least"
             )
 
+    @property
+    def centres(self):
+        """Where each class lies in the latent space, ``(classes, latent_dim)``."""
+        return CENTRE_SCALE * ops.convert_to_numpy(self.scaled_centres)
+
     def fit(self, x=None, y=None, *args, **options):
         """Train as Keras does, on pictures ``x`` with their classes ``y``; ``ValueError`` names labels outside them."""
         if y is not None:
@@ -306,17 +318,23 @@ class ConditionalVAE(VAE):
         return super().fit(x, y, *args, **options)
 
     def _decoded(self, code, training):
-        """The code itself: Keras tells the class to the loss only, which decodes."""
+        """The place in the latent space itself: Keras tells the class to the loss only, which decodes."""
         return code
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the negative bound as in :class:`VAE`, given the class of each picture."""
         if y is None:
             raise ValueError("a conditional VAE learns from pictures and their classes; expected fit(images, labels)")
-        code, mean, log_variance = y_pred
+        place, mean, log_variance = y_pred
         one_hot = ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)
-        reconstruction = self.decoder(ops.concatenate([code, one_hot], axis=-1), training=training)
+        reconstruction = self.decoder(ops.concatenate([place, one_hot], axis=-1), training=training)
+        mean = mean - CENTRE_SCALE * ops.matmul(one_hot, self.scaled_centres)
         return super().compute_loss(x, y, (reconstruction, mean, log_variance), sample_weight, training)
+
+    def encode(self, images, labels):
+        """Return mean and standard deviation of the code of each picture, given its class (or one class for all)."""
+        mean, std = super().encode(images)
+        return mean - self.centres[checks.labels(labels, len(mean), self.classes)], std
 
     def decode(self, codes, labels):
         """Turn codes ``(n, latent_dim)`` into pictures of given classes.
@@ -338,12 +356,13 @@ class ConditionalVAE(VAE):
             If the codes have another length, or a label is no class.
         """
         codes = self._checked(codes)
-        one_hot = np.eye(self.classes, dtype="float32")[checks.labels(labels, len(codes), self.classes)]
-        return self.decoder.predict(np.hstack([codes, one_hot]), batch_size=256, verbose=0)
+        labels = checks.labels(labels, len(codes), self.classes)
+        told = np.hstack([codes + self.centres[labels], np.eye(self.classes, dtype="float32")[labels]])
+        return self.decoder.predict(told, batch_size=256, verbose=0)
 
     def reconstruct(self, images, labels):
-        """Encode pictures and decode the mean of their codes as pictures of the given classes."""
-        return self.decode(self.encode(images)[0], labels)
+        """Encode pictures of the given classes and decode the mean of their codes."""
+        return self.decode(self.encode(images, labels)[0], labels)
 
     def log_prob_lower_bound(self, images, labels, *, seed):
         """Return the lower bound on the log-density of each picture given its class, in nats, from one code a picture.
@@ -362,7 +381,7 @@ class ConditionalVAE(VAE):
         numpy.ndarray
             ``(n,)``: a density, as in :meth:`VAE.log_prob_lower_bound`.
         """
-        return self._bound(images, seed, functools.partial(self.decode, labels=labels))
+        return self._bound(images, seed, labels=labels)
 
     def _draw(self, n, rng, labels):
         if labels is None:
