@@ -172,9 +172,12 @@ def plot(results, entries, path):
         curves = [curve for curve in results[key]["curves"].values() if curve]
         for curve in curves:
             seconds, multiples = [row[0] for row in curve], [row[3] for row in curve]
-            (line,) = axis.loglog(seconds, multiples, "o-", color=f"C{number}", markersize=3)
-            line.set_label(entry.label if curve is curves[0] else None)
+            (line,) = axis.loglog(seconds, multiples, "o-", color=f"C{number}", markersize=3, linewidth=1)
+            line.set_label(entry.label.replace("`", "") if curve is curves[0] else None)
     axis.set(xlabel="seconds of training", ylabel="multiple of the floor")
+    ticks = sorted({row[0] for result in results.values() for curve in result["curves"].values() for row in curve})
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
     axis.legend()
     figure.savefig(path, metadata={"Software": None}, dpi=130, facecolor="white")
     plt.close(figure)
