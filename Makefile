@@ -26,8 +26,9 @@ lab: $(SETUP) ## open the pages in JupyterLab
 lint: $(SETUP) ## what pre-commit checks, on every file
 	$(BIN)/pre-commit run --all-files
 
-bench: $(SETUP) ## measure against peers, an hour and a half; what is done is not done again
+bench: $(SETUP) ## measure against peers, an hour and a half; the race goes on where it stopped
 	$(BIN)/python benchmarks/noise_speed.py
+	$(BIN)/python benchmarks/shipped_models.py
 	$(BIN)/python benchmarks/gan_time_to_quality.py
 
 weights: $(SETUP) ## train every model of the catalog again, hours

@@ -284,11 +284,8 @@ def image_unet(image_shape, *, classes=0, filters=(48, 96), blocks=2, name="unet
         x = layers.Concatenate()([x, memory])
         for _ in range(blocks):
             x = block(x, count)
-    x = _normalised(x)
-    x = layers.Conv2DTranspose(image.shape[-1], 4, strides=2, padding="same", kernel_initializer="zeros", name="velocity")(
-        x
-    )
-    return keras.Model(inputs, x, name=name)
+    options = {"strides": 2, "padding": "same", "kernel_initializer": "zeros", "name": "velocity"}
+    return keras.Model(inputs, layers.Conv2DTranspose(image.shape[-1], 4, **options)(_normalised(x)), name=name)
 
 
 def _normalised(x):

@@ -117,21 +117,11 @@ class PixelCNN(GenerativeModel):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the mean negative log-probability, in nats a pixel."""
-        inputs = y_pred
-        if self.classes:
-            if y is None:
-                raise ValueError("a conditional model learns from pictures and their classes; expected fit(images, labels)")
-            inputs = [y_pred, ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)]
+        inputs = [y_pred, self._one_hot(y)] if self.classes else y_pred
         loss = -ops.mean(pixel_log_probability(y_pred, self.network(inputs, training=training)))
         if training:
             self.average.follow(self.network)
         return loss
-
-    def fit(self, x=None, y=None, *args, **options):
-        """Train as Keras does, on pictures ``x`` and, if there are classes, their labels ``y``."""
-        if y is not None and self.classes:
-            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
-        return super().fit(x, y, *args, **options)
 
     def log_prob(self, images, *, labels=None):
         """Return the exact log-probability of each picture's 256 levels, in nats.
@@ -155,7 +145,7 @@ class PixelCNN(GenerativeModel):
         """
         images = self._checked(images)
         inputs = np.float32(2) * np.round((LEVELS - 1) * images).astype(np.float32) / (LEVELS - 1) - 1
-        one_hot = self._one_hot(labels, len(images))
+        one_hot = self._told(labels, len(images))
         network = self.average.network
         found = []
         for first in range(0, len(inputs), 256):
@@ -192,12 +182,11 @@ class PixelCNN(GenerativeModel):
         if checks.integer(rows, "rows", minimum=0) > self.image_shape[0]:
             raise ValueError(f"rows is {rows} and pictures have {self.image_shape[0]}")
         rng = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
-        return self._pixel_by_pixel(images, rows, rng, self._one_hot(labels, len(images)))
+        return self._pixel_by_pixel(images, rows, rng, self._told(labels, len(images)))
 
     def _draw(self, n, rng, labels):
-        if self.classes and labels is None:
-            labels = rng.spawn(1)[0].integers(self.classes, size=n)
-        return self._pixel_by_pixel(np.zeros((n, *self.image_shape), np.float32), 0, rng, self._one_hot(labels, n))
+        told = self._told(self._classes_to_draw(n, rng, labels), n)
+        return self._pixel_by_pixel(np.zeros((n, *self.image_shape), np.float32), 0, rng, told)
 
     def _pixel_by_pixel(self, images, rows, rng, one_hot):
         """Fill pictures from a row on. Every layer remembers what it was shown, so each pixel is computed once."""
@@ -233,7 +222,8 @@ class PixelCNN(GenerativeModel):
             raise ValueError(f"images has the shape {images.shape}; expected (n, {self.image_shape})")
         return images
 
-    def _one_hot(self, labels, n):
+    def _told(self, labels, n):
+        """What the network is told of the classes of n pictures: a row with a single one each, or None."""
         if not self.classes:
             self._refuse(labels)
             return None

@@ -47,6 +47,33 @@ class GenerativeModel(keras.Model):
     def _draw(self, n, rng, labels):
         raise NotImplementedError(f"{type(self).__name__} does not say how it draws")
 
+    def fit(self, x=None, y=None, *args, **options):
+        """Train as Keras does, on pictures ``x`` and, for a conditional model, their classes ``y``.
+
+        Raises
+        ------
+        ValueError
+            If the labels of a conditional model are missing, or no classes.
+        """
+        if y is not None and self.classes:
+            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
+        return super().fit(x, y, *args, **options)
+
+    def _one_hot(self, labels):
+        """In a training step: a row of zeros with a single one for each picture."""
+        if labels is None:
+            raise ValueError(f"{type(self).__name__} learns from pictures and their classes; expected fit(images, labels)")
+        return ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), self.classes)
+
+    def _classes_to_draw(self, n, rng, labels):
+        """The class of each picture to be drawn: as asked for, or drawn uniformly; None if the model has none."""
+        if not self.classes:
+            return self._refuse(labels)
+        if labels is None:
+            # From a stream of its own, so that the first of many pictures are those that fewer would be.
+            return rng.spawn(1)[0].integers(self.classes, size=n)
+        return checks.labels(labels, n, self.classes)
+
     def _refuse(self, labels):
         """Raise if labels were given to a model that was trained without them."""
         if labels is not None:

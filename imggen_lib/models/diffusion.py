@@ -142,21 +142,12 @@ class Diffusion(GenerativeModel):
         images, noise = 2 * x - 1, keras.random.normal(ops.shape(x), seed=self.noise)
         inputs = [noisy(images, noise, wide), angle]
         if self.classes:
-            if y is None:
-                raise ValueError("a conditional model learns from pictures and their classes; expected fit(images, labels)")
             kept = keras.random.uniform((n, 1), seed=self.noise) >= self.forget
-            one_hot = ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)
-            inputs.append(one_hot * ops.cast(kept, "float32"))
+            inputs.append(self._one_hot(y) * ops.cast(kept, "float32"))
         error = self.network(inputs, training=training) - velocity(images, noise, wide)
         if training:
             self.average.follow(self.network)
         return ops.mean(ops.square(error))
-
-    def fit(self, x=None, y=None, *args, **options):
-        """Train as Keras does, on pictures ``x`` and, if there are classes, their labels ``y``."""
-        if y is not None and self.classes:
-            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
-        return super().fit(x, y, *args, **options)
 
     def predict_velocity(self, pictures, angle, labels=None, guidance=1.0):
         """Ask the averaged network for v.
@@ -232,10 +223,7 @@ class Diffusion(GenerativeModel):
         fresh_noise = checks.real(fresh_noise, "fresh_noise", minimum=0, maximum=1)
         order = checks.choice(order, "order", (1, 2)) if not fresh_noise else 1
         rng = np.random.default_rng(seed)
-        if not self.classes:
-            self._refuse(labels)
-        else:
-            labels = rng.integers(self.classes, size=n) if labels is None else checks.labels(labels, n, self.classes)
+        labels = self._classes_to_draw(n, rng, labels)
         x = rng.standard_normal((n, *self.image_shape)).astype(np.float32)
         angles, before = np.linspace(np.pi / 2, 0, steps + 1), None
         for k, (now, then) in enumerate(itertools.pairwise(angles)):
@@ -283,8 +271,10 @@ class Diffusion(GenerativeModel):
         images = checks.image(images, "images", ndim=4)
         if images.shape[1:] != self.image_shape:
             raise ValueError(f"images has the shape {images.shape}; expected (n, {self.image_shape})")
-        if labels is not None:
-            labels = checks.labels(labels, len(images), self.classes or 0)
+        if not self.classes:
+            self._refuse(labels)
+        elif labels is not None:
+            labels = checks.labels(labels, len(images), self.classes)
         rng = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
         x, size = 2 * images.astype(np.float32) - 1, images[0].size
         low, high = np.log(np.tan(LEAST_ANGLE)), -np.log(np.tan(LEAST_ANGLE))

@@ -289,17 +289,6 @@ class ConditionalGAN(GAN):
         """Length of the latent vectors, without the class."""
         return super().latent_dim - self.discriminator.output_shape[-1]
 
-    def fit(self, x=None, y=None, *args, **options):
-        """Train as Keras does, on pictures ``x`` with their classes ``y``; ``ValueError`` names labels outside them."""
-        if y is not None:
-            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
-        return super().fit(x, y, *args, **options)
-
-    def _one_hot(self, labels):
-        if labels is None:
-            raise ValueError("a conditional GAN learns from pictures and their classes; expected fit(images, labels)")
-        return ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), self.classes)
-
     def _with_class(self, latent, labels):
         return ops.concatenate([latent, self._one_hot(labels)], axis=-1)
 
@@ -330,7 +319,5 @@ class ConditionalGAN(GAN):
         return self.average.network.predict(np.hstack([latent, one_hot]), batch_size=256, verbose=0)
 
     def _draw(self, n, rng, labels):
-        if labels is None:
-            # From a stream of its own, so that the first of many pictures are those that fewer would be.
-            labels = rng.spawn(1)[0].integers(self.classes, size=n)
+        labels = self._classes_to_draw(n, rng, labels)
         return self.generate(rng.standard_normal((n, self.latent_dim)), labels)

@@ -311,22 +311,14 @@ class ConditionalVAE(VAE):
         """Where each class lies in the latent space, ``(classes, latent_dim)``."""
         return CENTRE_SCALE * ops.convert_to_numpy(self.scaled_centres)
 
-    def fit(self, x=None, y=None, *args, **options):
-        """Train as Keras does, on pictures ``x`` with their classes ``y``; ``ValueError`` names labels outside them."""
-        if y is not None:
-            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
-        return super().fit(x, y, *args, **options)
-
     def _decoded(self, code, training):
         """The place in the latent space itself: Keras tells the class to the loss only, which decodes."""
         return code
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Return the negative bound as in :class:`VAE`, given the class of each picture."""
-        if y is None:
-            raise ValueError("a conditional VAE learns from pictures and their classes; expected fit(images, labels)")
         place, mean, log_variance = y_pred
-        one_hot = ops.one_hot(ops.cast(ops.reshape(y, (-1,)), "int32"), self.classes)
+        one_hot = self._one_hot(y)
         reconstruction = self.decoder(ops.concatenate([place, one_hot], axis=-1), training=training)
         mean = mean - CENTRE_SCALE * ops.matmul(one_hot, self.scaled_centres)
         return super().compute_loss(x, y, (reconstruction, mean, log_variance), sample_weight, training)
@@ -384,7 +376,5 @@ class ConditionalVAE(VAE):
         return self._bound(images, seed, labels=labels)
 
     def _draw(self, n, rng, labels):
-        if labels is None:
-            # From a stream of its own, so that the first of many pictures are those that fewer would be.
-            labels = rng.spawn(1)[0].integers(self.classes, size=n)
+        labels = self._classes_to_draw(n, rng, labels)
         return self.decode(rng.standard_normal((n, self.latent_dim)), labels)
