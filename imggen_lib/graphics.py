@@ -384,10 +384,12 @@ def _vectors(vectors, name):
 def _directions(light, *, above=False):
     """Check directions towards lights, and give them the length 1."""
     light = _vectors(light, "light")
-    length = np.linalg.norm(light, axis=-1, keepdims=True)
-    if (length == 0).any() or (above and (light[..., 2] <= 0).any()):
+    largest = np.abs(light).max(axis=-1, keepdims=True)
+    if (largest == 0).any() or (above and (light[..., 2] <= 0).any()):
         raise ValueError(f"light is {light}; expected " + ("a direction from above, z > 0" if above else "not all zeros"))
-    return light / length
+    # In two steps: the squares of very small or large numbers would become 0 or infinite.
+    light = light / largest
+    return light / np.linalg.norm(light, axis=-1, keepdims=True)
 
 
 def _grid(size, dtype=np.float64):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import skimage.color
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -303,6 +303,7 @@ numbers = st.floats(-2, 2)
     hnp.arrays(float, hnp.array_shapes(max_dims=3, max_side=4), elements=numbers),
     hnp.arrays(float, hnp.array_shapes(max_dims=1, max_side=4), elements=numbers),
 )
+@example(np.array([0.0, 0.0, 1.0]), np.full(3, 1e-250))
 @settings(max_examples=60, deadline=None)
 def test_light_takes_vectors_of_three_numbers_and_names_what_is_wrong(normals, light):
     if normals.shape[-1] == 3 and light.shape == (3,) and light.any():
