@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from imggen_lib import catalog, datasets, models, networks, training
 from imggen_lib.models import causal, flow
@@ -56,3 +57,18 @@ def test_the_average_alone_is_shipped_and_training_goes_on_from_it(tmp_path, mon
     for network in (again.average.network, again.network):
         for ours, theirs in zip(network.get_weights(), model.average.network.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces what made variables again")
+def test_a_step_is_traced_once(digits, monkeypatch):
+    traced = []
+
+    def compute_loss(self, x, y, y_pred, sample_weight, training=True):
+        traced.append(x)
+        return ops.mean(y_pred[0])
+
+    monkeypatch.setattr(models.Flow, "compute_loss", compute_loss)
+    model = TINY["flow"]()
+    model.compile(optimizer="adam")
+    model.fit(digits.x_train[:16], batch_size=8, verbose=0)
+    assert len(traced) == 1

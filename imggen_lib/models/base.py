@@ -57,6 +57,9 @@ class GenerativeModel(keras.Model):
         """
         if y is not None and self.classes:
             y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
+        # Left to itself, the first step makes the optimizer's variables, and TensorFlow traces all of it a second time.
+        if self.compiled and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, *args, **options)
 
     def _one_hot(self, labels):

@@ -157,4 +157,4 @@ def pixel_network(image_shape, *, filters=48, blocks=12, mixtures=8, classes=0, 
         y = layers.Dense(filters, kernel_initializer="zeros", name=f"think_{number}")(ops.relu(y))
         x = layers.Add()([x, y])
     x = layers.Dense(3 * checks.integer(mixtures, "mixtures"), name="distribution")(ops.relu(x))
-    return keras.Model(inputs, x, name=name)
+    return keras.Model(inputs if classes else image, x, name=name)
