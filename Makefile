@@ -26,10 +26,11 @@ lab: $(SETUP) ## open the pages in JupyterLab
 lint: $(SETUP) ## what pre-commit checks, on every file
 	$(BIN)/pre-commit run --all-files
 
-bench: $(SETUP) ## measure against peers, an hour and a half; the race goes on where it stopped
+bench: $(SETUP) ## measure against peers, two and a half hours; the races go on where they stopped
 	$(BIN)/python benchmarks/noise_speed.py
 	$(BIN)/python benchmarks/shipped_models.py
 	$(BIN)/python benchmarks/gan_time_to_quality.py
+	$(BIN)/python benchmarks/families.py
 
 weights: $(SETUP) ## train every model of the catalog again, hours
 	for model in $$($(BIN)/python -c "from imggen_lib import catalog; print(*catalog.names())"); do \

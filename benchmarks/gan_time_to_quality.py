@@ -15,91 +15,26 @@ import race
 import tensorflow as tf
 from keras import layers
 
-from imggen_lib import catalog, datasets, training
+from imggen_lib import datasets
 
 TABLE = Path(__file__).with_suffix(".md")
 SHOWN = (15, 30, 60, 120, 300, 600, 1200, 1800)
 
 
-class Ours(race.Runner):
-    """The recipe of the catalog, as ``imggen train gan --seconds`` runs it."""
-
-    def __init__(self, seed):
-        keras.utils.set_random_seed(seed)
-        self.seed, self.recipe = seed, catalog.recipe("gan")
-        self.batch_size, self.data = self.recipe.batch_size, datasets.load(race.DATASET)
-        self.model = self.recipe.build(self.data.image_shape, len(self.data.class_names), seed)
-        self.model.compile(optimizer=self.recipe.optimizer())
-        self.record = {"steps": 0, "seconds": 0.0}
-
-    @property
-    def steps(self):
-        return self.record["steps"]
-
-    def advance(self, steps):
-        training.train(
-            self.model, self.data, self.record, steps=self.steps + steps, batch_size=self.batch_size, seed=self.seed,
-            checkpoint=race.KEPT / "ours.partial.keras",
-        )  # fmt: skip
-
-    def sample(self, n):
-        return self.model.sample(n, seed=0)
-
-    def save(self, path):
-        training.save(self.model, f"{path}.keras", self.record)
-
-    def restore(self, path):
-        self.model, self.record = training.load(f"{path}.keras")
-
-
-class Peer(race.Runner):
-    """What both peers share: batches in [-1, 1], two optimizers, a checkpoint of all of it."""
+class Peer(race.Peer):
+    """What both peers share: batches in [-1, 1], a generator and a discriminator."""
 
     latent_dim: int
 
     def __init__(self, seed):
-        keras.utils.set_random_seed(seed)
-        self.seed = seed
-        self.images = datasets.load(race.DATASET).x_train * 2 - 1
-        self.generator, self.discriminator = self.networks()
-        self.optimizers = [self.optimizer(), self.optimizer()]
-        for optimizer, network in zip(self.optimizers, (self.generator, self.discriminator), strict=True):
-            optimizer.build(network.trainable_variables)
-        self.done = tf.Variable(0, dtype=tf.int64)
-        self.checkpoint = tf.train.Checkpoint(
-            generator=self.generator, discriminator=self.discriminator, optimizers=self.optimizers, done=self.done
-        )
-        self.compiled = tf.function(self.step)
-
-    @property
-    def steps(self):
-        return int(self.done)
-
-    def advance(self, steps):
-        stop = self.steps + steps
-        batches = training.Batches(
-            self.images, self.images, batch_size=self.batch_size, seed=self.seed, start=self.steps, stop=stop
-        )
-        for index in range(len(batches)):
-            self.compiled(batches[index][0])
-            self.done.assign_add(1)
+        super().__init__(seed, datasets.load(race.DATASET).x_train * 2 - 1)
+        self.generator, self.discriminator = self.trained
 
     def latent(self):
         return tf.random.normal([self.batch_size, self.latent_dim])
 
-    def update(self, tape, loss, network):
-        gradients = tape.gradient(loss, network.trainable_variables)
-        self.optimizers[network is self.discriminator].apply(gradients, network.trainable_variables)
-
     def sample(self, n):
-        noise = np.random.default_rng(0).standard_normal((n, self.latent_dim)).astype("float32")
-        return np.clip((self.generator.predict(noise, batch_size=256, verbose=0) + 1) / 2, 0, 1)
-
-    def save(self, path):
-        self.checkpoint.write(str(path))
-
-    def restore(self, path):
-        self.checkpoint.read(str(path)).assert_consumed()
+        return np.clip((race.drawn(self.generator, self.latent_dim, n) + 1) / 2, 0, 1)
 
 
 class Tutorial(Peer):
@@ -127,8 +62,8 @@ class Tutorial(Peer):
             discriminator.add(layers.Dropout(0.3))
         discriminator.add(layers.Flatten())
         discriminator.add(layers.Dense(1))
-        expect_parameters(generator, 2_330_944)
-        expect_parameters(discriminator, 212_865)
+        race.expect_parameters(generator, 2_330_944)
+        race.expect_parameters(discriminator, 212_865)
         return generator, discriminator
 
     def step(self, images):
@@ -172,8 +107,8 @@ class Critic(Peer):
         critic.add(layers.Flatten())
         critic.add(layers.Dropout(0.2))
         critic.add(layers.Dense(1))
-        expect_parameters(generator, 910_660)
-        expect_parameters(critic, 4_305_409)
+        race.expect_parameters(generator, 910_660)
+        race.expect_parameters(critic, 4_305_409)
         return generator, critic
 
     def step(self, images):
@@ -198,14 +133,10 @@ class Critic(Peer):
         return tf.reduce_mean((slopes - 1) ** 2)
 
 
-def expect_parameters(network, count):
-    """A slip in writing a network anew from its published figures would show here."""
-    if network.count_params() != count:
-        raise AssertionError(f"{network.name} has {network.count_params()} parameters; its page says {count}")
-
-
 ENTRIES = {
-    "ours": race.Entry("`imggen train gan`", Ours, seeds=(0, 1, 2, 3, 4), seconds=120, timed=40),
+    "ours": race.Entry(
+        "`imggen train gan`", lambda seed: race.Recipe("gan", seed), seeds=(0, 1, 2, 3, 4), seconds=120, timed=40
+    ),
     "dcgan": race.Entry("DCGAN, TensorFlow's tutorial", Tutorial, seeds=(0,), seconds=1800, timed=8),
     "wgan_gp": race.Entry("WGAN-GP, keras.io", Critic, seeds=(0,), seconds=1800, timed=1),
 }

@@ -15,7 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from imggen_lib import datasets, files, scoring
+import keras
+import numpy as np
+import tensorflow as tf
+
+from imggen_lib import catalog, datasets, files, scoring, training
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "_build" / "benchmarks"
@@ -38,10 +42,6 @@ class Runner:
         """Train for that many steps more."""
         raise NotImplementedError
 
-    def sample(self, n):
-        """Return n pictures in [0, 1], drawn from seed 0."""
-        raise NotImplementedError
-
     def save(self, path):
         """Write all that :meth:`restore` needs to files whose names begin with ``path``."""
         raise NotImplementedError
@@ -49,6 +49,101 @@ class Runner:
     def restore(self, path):
         """Go back to what was saved."""
         raise NotImplementedError
+
+
+class Recipe(Runner):
+    """A recipe of the catalog, as ``imggen train NAME --seconds`` runs it; on other data if they are given."""
+
+    def __init__(self, name, seed, dataset=None, **changes):
+        keras.utils.set_random_seed(seed)
+        recipe = dataclasses.replace(catalog.recipe(name), **changes)
+        self.seed, self.batch_size, self.data = seed, recipe.batch_size, dataset or datasets.load(DATASET)
+        self.model = recipe.build(self.data.image_shape, len(self.data.class_names), seed)
+        self.model.compile(optimizer=recipe.optimizer())
+        self.record = {"steps": 0, "seconds": 0.0}
+
+    @classmethod
+    def of(cls, name, **options):
+        """Return what builds a recipe's runner from a seed."""
+        return lambda seed: cls(name, seed, **options)
+
+    @property
+    def steps(self):
+        return self.record["steps"]
+
+    def advance(self, steps):
+        training.train(
+            self.model, self.data, self.record, steps=self.steps + steps, batch_size=self.batch_size, seed=self.seed,
+            checkpoint=KEPT / "ours.partial.keras",
+        )  # fmt: skip
+
+    def sample(self, n):
+        return self.model.sample(n, seed=0)
+
+    def save(self, path):
+        training.save(self.model, f"{path}.keras", self.record)
+
+    def restore(self, path):
+        self.model, self.record = training.load(f"{path}.keras")
+
+
+class Peer(Runner):
+    """What published recipes share: networks with an optimizer each, a compiled step, a checkpoint of all of it.
+
+    Subclasses give ``networks``, ``optimizer`` and ``step(batch)``, which calls ``update`` for what it trains.
+    """
+
+    def __init__(self, seed, data):
+        keras.utils.set_random_seed(seed)
+        self.seed, self.data, self.trained = seed, data, self.networks()
+        self.optimizers = [self.optimizer() for _ in self.trained]
+        for optimizer, network in zip(self.optimizers, self.trained, strict=True):
+            optimizer.build(network.trainable_variables)
+        self.done = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint = tf.train.Checkpoint(networks=list(self.trained), optimizers=self.optimizers, done=self.done)
+        self.compiled = tf.function(self.step)
+
+    @property
+    def steps(self):
+        return int(self.done)
+
+    def advance(self, steps):
+        start, stop = self.steps, self.steps + steps
+        batches = training.Batches(self.data, self.data, batch_size=self.batch_size, seed=self.seed, start=start, stop=stop)
+        for index in range(len(batches)):
+            self.compiled(batches[index][0])
+            self.done.assign_add(1)
+
+    def update(self, tape, loss, *networks):
+        """One step of each network's own optimizer."""
+        variables = [network.trainable_variables for network in networks]
+        for network, gradients in zip(networks, tape.gradient(loss, variables), strict=True):
+            number = next(number for number, other in enumerate(self.trained) if other is network)
+            self.optimizers[number].apply(gradients, network.trainable_variables)
+
+    def save(self, path):
+        self.checkpoint.write(str(path))
+
+    def restore(self, path):
+        self.checkpoint.read(str(path)).assert_consumed()
+
+
+def drawn(network, latent_dim, n=IMAGES):
+    """Return what a network draws from n latent vectors of seed 0."""
+    latent = np.random.default_rng(0).standard_normal((n, latent_dim)).astype("float32")
+    return network.predict(latent, batch_size=256, verbose=0)
+
+
+def expect_parameters(network, count):
+    """A slip in writing a network anew from its published figures would show here."""
+    if network.count_params() != count:
+        raise AssertionError(f"{network.name} has {network.count_params()} parameters; its page says {count}")
+
+
+def frechet(runner):
+    """Return the Fréchet distance of what a runner draws, and the same as a multiple of the floor."""
+    score = scoring.score(runner.sample(IMAGES), datasets.load(DATASET))
+    return score.distance, score.multiple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,21 +160,29 @@ class Entry:
     timed: int
 
 
-def run(name, entries):
+def run(name, entries, measure=frechet):
     """Measure the time of a step if it is not known, run what has not been run, and return all results.
+
+    Parameters
+    ----------
+    name : str
+        Of the race: what is done is kept under it.
+    entries : dict of str to Entry
+    measure : callable
+        Takes a runner, returns numbers of which the last is compared.
 
     Returns
     -------
     dict
         From each entry's key to ``seconds_per_step``, ``batch_size`` and ``curves``: from each seed to rows of seconds,
-        steps, distance, multiple of the floor.
+        steps and what was measured.
     """
     path = KEPT / f"{name}.json"
     results = json.loads(path.read_text()) if path.is_file() else time_steps(entries)
     keep(results, path)
     for key, entry in entries.items():
         for seed in entry.seeds:
-            race(entry, seed, results[key], KEPT / f"{name}-{key}-{seed}", lambda: keep(results, path))
+            race(entry, seed, results[key], KEPT / f"{name}-{key}-{seed}", measure, lambda: keep(results, path))
     return results
 
 
@@ -112,7 +215,7 @@ def time_steps(entries):
     }
 
 
-def race(entry, seed, result, path, keep_results):
+def race(entry, seed, result, path, measure, keep_results):
     """Run one entry from one seed to the end of its time, scoring it on the way."""
     curve = result["curves"].setdefault(str(seed), [])
     points = [seconds for seconds in POINTS if seconds <= entry.seconds][len(curve) :]
@@ -121,25 +224,24 @@ def race(entry, seed, result, path, keep_results):
     runner = entry.build(seed)
     if curve:
         runner.restore(path)
-    dataset = datasets.load(DATASET)
     for seconds in points:
         runner.advance(max(round(seconds / result["seconds_per_step"]), 1) - runner.steps)
-        score = scoring.score(runner.sample(IMAGES), dataset)
+        found = measure(runner)
         runner.save(path)
-        curve.append([seconds, runner.steps, score.distance, score.multiple])
+        curve.append([seconds, runner.steps, *found])
         keep_results()
-        print(f"{entry.label}, seed {seed}: {seconds} s, {runner.steps} steps, {score.multiple:.1f}", flush=True)
+        print(f"{entry.label}, seed {seed}: {seconds} s, {runner.steps} steps, {found[-1]:.3g}", flush=True)
 
 
 def spread(result, seconds):
-    """Return the median, smallest and largest multiple of the floor over the seeds, at a number of seconds, or None."""
-    values = sorted(row[3] for curve in result["curves"].values() for row in curve if row[0] == seconds)
+    """Return the median, smallest and largest of what was measured over the seeds, at a number of seconds, or None."""
+    values = sorted(row[-1] for curve in result["curves"].values() for row in curve if row[0] == seconds)
     return (statistics.median(values), values[0], values[-1]) if values else None
 
 
 def show(number):
     """Return a number with three digits that mean something."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
 
 
 def table(results, entries, points):
@@ -160,8 +262,8 @@ def table(results, entries, points):
     return "\n".join(lines) + "\n"
 
 
-def plot(results, entries, path):
-    """Draw every curve: multiple of the floor over seconds of training, both on logarithmic axes."""
+def plot(results, entries, path, label="multiple of the floor"):
+    """Draw every curve: what was measured over seconds of training, both on logarithmic axes."""
     import matplotlib.pyplot as plt
 
     from imggen_lib import plotting
@@ -171,10 +273,10 @@ def plot(results, entries, path):
     for number, (key, entry) in enumerate(entries.items()):
         curves = [curve for curve in results[key]["curves"].values() if curve]
         for curve in curves:
-            seconds, multiples = [row[0] for row in curve], [row[3] for row in curve]
+            seconds, multiples = [row[0] for row in curve], [row[-1] for row in curve]
             (line,) = axis.loglog(seconds, multiples, "o-", color=f"C{number}", markersize=3, linewidth=1)
             line.set_label(entry.label.replace("`", "") if curve is curves[0] else None)
-    axis.set(xlabel="seconds of training", ylabel="multiple of the floor")
+    axis.set(xlabel="seconds of training", ylabel=label)
     ticks = sorted({row[0] for result in results.values() for curve in result["curves"].values() for row in curve})
     axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axis.minorticks_off()
