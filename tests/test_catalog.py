@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from imggen_lib import catalog, datasets, files, models
+from imggen_lib import catalog, datasets, files, metrics, models
 
 
 @pytest.mark.parametrize("name", catalog.shipped())
@@ -41,11 +41,23 @@ def test_a_shipped_model_loads_and_works(name):
     assert images.std(axis=0).mean() > 0.1
 
 
-def test_the_shipped_conditional_gan_draws_what_it_is_told(clothes):
-    labels = np.arange(300) % 10
-    images = catalog.load("conditional_gan").sample(300, seed=0, labels=labels)
+@pytest.mark.parametrize(("name", "options"), [("conditional_gan", {}), ("diffusion", {"steps": 5})])
+def test_a_shipped_conditional_model_draws_what_it_is_told(name, options):
+    labels = np.arange(100) % 10
+    images = catalog.load(name).sample(100, seed=0, labels=labels, **options)
     said = catalog.load("classifier").classify(images).argmax(axis=1)
     assert (said == labels).mean() > 0.7
+
+
+def test_the_shipped_models_know_test_pictures_better_than_independent_pixels_do(clothes):
+    levels, asked = (np.round(255 * x).astype(int) for x in (clothes.x_train, clothes.x_test[:50]))
+    shares = np.bincount(levels.ravel(), minlength=256) / levels.size
+    independent = -np.log2(shares[asked]).mean()
+    images, labels = clothes.x_test[:50], clothes.y_test[:50]
+    exact = -catalog.load("pixelcnn").log_prob(images, labels=labels).mean() / 784 / np.log(2)
+    with_noise = metrics.bits_per_dimension(catalog.load("flow").log_prob(images, seed=0), 784).mean()
+    # Noise costs bits: an exact code for levels is shorter than any bound on it.
+    assert exact < with_noise < independent - 0.5
 
 
 def test_a_model_without_shipped_weights_is_a_recipe_all_the_same(tmp_path, monkeypatch):
