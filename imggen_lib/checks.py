@@ -91,6 +91,60 @@ def image(array, name="image", *, ndim=(2, 3)):
     return array
 
 
+def images(array, shape):
+    """Return ``array`` if it is a batch of images of one shape, each with values in [0, 1].
+
+    Parameters
+    ----------
+    array : array_like
+    shape : tuple of int
+        ``(height, width, channels)``.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n, height, width, channels)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`image` does, and if the images have another shape.
+
+    Examples
+    --------
+    >>> images(np.zeros((2, 8, 8, 1)), (8, 8, 1)).shape
+    (2, 8, 8, 1)
+    """
+    array = image(array, "images", ndim=4)
+    if array.shape[1:] != tuple(shape):
+        raise ValueError(f"images has the shape {array.shape}; expected (n, {', '.join(map(str, shape))})")
+    return array
+
+
+def image_shape(shape, *, halvings=0):
+    """Return ``(height, width, channels)`` if it is a shape whose sides stay whole when halved that often.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not three whole numbers from 1, or a side cannot be halved.
+
+    Examples
+    --------
+    >>> image_shape([28, 28, 1], halvings=2)
+    (28, 28, 1)
+    """
+    if len(shape) != 3:
+        raise ValueError(f"image_shape is {tuple(shape)}; expected (height, width, channels)")
+    shape = tuple(integer(size, "image_shape") for size in shape)
+    if any(side % 2**halvings for side in shape[:2]):
+        raise ValueError(
+            f"image_shape is {shape}; with {halvings} entries in filters, height and width must be multiples of "
+            f"{2**halvings}: pad or crop the pictures, or use fewer filters"
+        )
+    return shape
+
+
 def integer(value, name, *, minimum=1):
     """Return ``value`` as an int of at least ``minimum``.
 

@@ -50,7 +50,7 @@ def image_generator(image_shape, latent_dim, *, hidden=128, filters=(64, 32), ba
     >>> image_generator((28, 28, 1), 64).output_shape
     (None, 28, 28, 1)
     """
-    height, width, channels = _image_shape(image_shape, halvings=len(filters))
+    height, width, channels = checks.image_shape(image_shape, halvings=len(filters))
     height, width = height >> len(filters), width >> len(filters)
 
     def activate(x):
@@ -203,7 +203,7 @@ def image_features(image_shape, feature_dim=64, *, filters=(32, 64, 64), dropout
     >>> image_features((28, 28, 1)).output_shape
     (None, 64)
     """
-    image = keras.Input(_image_shape(image_shape), name="image")
+    image = keras.Input(checks.image_shape(image_shape), name="image")
     x = image
     for stage, count in enumerate(filters):
         x = layers.Conv2D(count, 3, strides=2 if stage < 2 else 1, padding="same", use_bias=False)(x)
@@ -252,7 +252,7 @@ def image_unet(image_shape, *, classes=0, filters=(48, 96), blocks=2, name="unet
     """
     if any(count % 8 for count in filters):
         raise ValueError(f"filters is {tuple(filters)}; expected multiples of 8, since channels are normalised in 8 groups")
-    image = keras.Input(_image_shape(image_shape, halvings=len(filters)), name="image")
+    image = keras.Input(checks.image_shape(image_shape, halvings=len(filters)), name="image")
     angle = keras.Input((1,), name="angle")
     inputs = [image, angle]
     # Waves of the angle, slow and fast, so that small differences of it can be told.
@@ -306,7 +306,7 @@ def _as_it_is(layer):
 
 def _convolutions(image_shape, filters, batch_norm, wrap=_as_it_is):
     """The body that discriminator and encoder share: rescale to [-1, 1], halve the size at each convolution."""
-    image = keras.Input(_image_shape(image_shape, halvings=len(filters)), name="image")
+    image = keras.Input(checks.image_shape(image_shape, halvings=len(filters)), name="image")
     x = layers.Rescaling(2.0, offset=-1.0)(image)
     for stage, count in enumerate(filters):
         # The first layer sees the pictures as they are: normalised, it could not tell a dark batch from a bright one.
@@ -316,16 +316,3 @@ def _convolutions(image_shape, filters, batch_norm, wrap=_as_it_is):
             x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.LeakyReLU(0.2)(x)
     return image, layers.Flatten()(x)
-
-
-def _image_shape(image_shape, halvings=0):
-    """Check a shape ``(height, width, channels)`` whose sides must stay whole when halved."""
-    if len(image_shape) != 3:
-        raise ValueError(f"image_shape is {tuple(image_shape)}; expected (height, width, channels)")
-    shape = tuple(checks.integer(size, "image_shape") for size in image_shape)
-    if any(side % 2**halvings for side in shape[:2]):
-        raise ValueError(
-            f"image_shape is {shape}; with {halvings} entries in filters, height and width must be multiples of "
-            f"{2**halvings}: pad or crop the pictures, or use fewer filters"
-        )
-    return shape

@@ -99,3 +99,23 @@ def test_generator_takes_a_seed_or_a_generator():
     assert checks.generator(5).random() == np.random.default_rng(5).random()
     rng = np.random.default_rng(5)
     assert checks.generator(rng) is rng
+
+
+def test_images_are_of_the_shape_that_was_asked_for():
+    with pytest.raises(ValueError, match=r"images has the shape \(1, 2, 3, 1\); expected \(n, 3, 2, 1\)"):
+        checks.images(np.zeros((1, 2, 3, 1)), (3, 2, 1))
+    with pytest.raises(ValueError, match="expected 4 dimensions"):
+        checks.images(np.zeros((3, 2, 1)), (3, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((28, 28), "expected \\(height, width, channels\\)"),
+        ((28, 0, 1), "at least 1"),
+        ((28, 30, 1), "must be multiples of 4"),
+    ],
+)
+def test_image_shape_says_what_is_wrong_with_it(shape, message):
+    with pytest.raises(ValueError, match=message):
+        checks.image_shape(shape, halvings=2)

@@ -134,7 +134,7 @@ def test_bad_input_is_refused(conditional, exact):
         exact.sample(2, seed=0, steps=0)
     with pytest.raises(ValueError, match="fresh_noise is 2"):
         exact.sample(2, seed=0, fresh_noise=2)
-    with pytest.raises(ValueError, match=r"expected \(n, \(2, 2, 1\)\)"):
+    with pytest.raises(ValueError, match=r"expected \(n, 2, 2, 1\)"):
         exact.log_prob_lower_bound(np.zeros((1, 4, 4, 1)), seed=0)
     with pytest.raises(ValueError, match="expected pictures, one angle"):
         models.Diffusion(networks.image_features((8, 8, 1)))

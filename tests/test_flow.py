@@ -92,7 +92,7 @@ def test_drawn_pictures_are_of_256_levels_and_the_seed_decides():
 
 def test_bad_input_is_refused():
     model = models.Flow(flow.flow_network((4, 4, 1), filters=(8,), couplings=1))
-    with pytest.raises(ValueError, match=r"expected \(n, \(4, 4, 1\)\)"):
+    with pytest.raises(ValueError, match=r"expected \(n, 4, 4, 1\)"):
         model.log_prob(np.zeros((1, 2, 2, 1)), seed=0)
     with pytest.raises(ValueError, match="trained without labels"):
         model.sample(1, seed=0, labels=2)

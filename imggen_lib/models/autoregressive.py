@@ -143,7 +143,7 @@ class PixelCNN(GenerativeModel):
         ValueError
             If the pictures have another shape, or labels are missing, unexpected or no classes.
         """
-        images = self._checked(images)
+        images = checks.images(images, self.image_shape)
         inputs = np.float32(2) * np.round((LEVELS - 1) * images).astype(np.float32) / (LEVELS - 1) - 1
         one_hot = self._told(labels, len(images))
         network = self.average.network
@@ -178,7 +178,7 @@ class PixelCNN(GenerativeModel):
         ValueError
             If the pictures have another shape, there are not so many rows, or the labels do not fit.
         """
-        images = self._checked(images)
+        images = checks.images(images, self.image_shape)
         if checks.integer(rows, "rows", minimum=0) > self.image_shape[0]:
             raise ValueError(f"rows is {rows} and pictures have {self.image_shape[0]}")
         rng = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
@@ -215,12 +215,6 @@ class PixelCNN(GenerativeModel):
                     levels = _draw_levels(np.maximum(x, 0) @ last[0] + last[1], rng)
                 picture[:, row, column, 0] = 2 * levels / (LEVELS - 1) - 1
         return (picture[..., :1] + 1) / 2
-
-    def _checked(self, images):
-        images = checks.image(images, "images", ndim=4)
-        if images.shape[1:] != self.image_shape:
-            raise ValueError(f"images has the shape {images.shape}; expected (n, {self.image_shape})")
-        return images
 
     def _told(self, labels, n):
         """What the network is told of the classes of n pictures: a row with a single one each, or None."""

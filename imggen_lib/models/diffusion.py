@@ -268,9 +268,7 @@ class Diffusion(GenerativeModel):
         ----------
         Kingma et al., "Variational diffusion models", NeurIPS 2021, equation 17.
         """
-        images = checks.image(images, "images", ndim=4)
-        if images.shape[1:] != self.image_shape:
-            raise ValueError(f"images has the shape {images.shape}; expected (n, {self.image_shape})")
+        images = checks.images(images, self.image_shape)
         if not self.classes:
             self._refuse(labels)
         elif labels is not None:

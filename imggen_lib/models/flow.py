@@ -187,11 +187,7 @@ def flow_network(image_shape, *, filters=(48, 96), couplings=6, name="flow"):
     >>> [output.shape for output in network.outputs]
     [(None, 4, 4, 4), (None,)]
     """
-    if any(side % 2 ** len(filters) for side in image_shape[:2]):
-        raise ValueError(
-            f"image_shape is {tuple(image_shape)}; with {len(filters)} entries in filters, height and width must be "
-            f"multiples of {2 ** len(filters)}: pad or crop the pictures, or use fewer filters"
-        )
+    image_shape = checks.image_shape(image_shape, halvings=len(filters))
     checks.integer(couplings, "couplings")
     chain = [Standardise()]
     for level, count in enumerate(filters):
@@ -292,9 +288,7 @@ class Flow(GenerativeModel):
         ValueError
             If the pictures have another shape.
         """
-        images = checks.image(images, "images", ndim=4)
-        if images.shape[1:] != self.image_shape:
-            raise ValueError(f"images has the shape {images.shape}; expected (n, {self.image_shape})")
+        images = checks.images(images, self.image_shape)
         rng = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
         y = (np.round((LEVELS - 1) * images) + rng.uniform(size=images.shape)) / LEVELS
         a = EDGE + (1 - 2 * EDGE) * y

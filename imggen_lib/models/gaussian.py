@@ -82,9 +82,7 @@ class GaussianImageModel:
             If the pictures have another shape than those it was fitted to.
         """
         self._check_fitted()
-        images = checks.image(images, "images", ndim=4)
-        if images.shape[1:] != self.image_shape:
-            raise ValueError(f"images has the shape {images.shape}; expected (n, {self.image_shape})")
+        images = checks.images(images, self.image_shape)
         coordinates = (images.reshape(len(images), -1) - self.mean) @ self.directions
         squared = (coordinates**2 / self.variances).sum(axis=1)
         return -0.5 * (squared + np.log(2 * np.pi * self.variances).sum())

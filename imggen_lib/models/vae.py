@@ -216,10 +216,7 @@ class VAE(GenerativeModel):
         return log_likelihood - 0.5 * (mean**2 + std**2 - 2 * np.log(std) - 1).sum(axis=1)
 
     def _images(self, images):
-        images = checks.image(images, "images", ndim=4)
-        if images.shape[1:] != self.encoder.input_shape[1:]:
-            raise ValueError(f"images has the shape {images.shape}; expected (n, {self.encoder.input_shape[1:]})")
-        return images.astype("float32")
+        return checks.images(images, self.encoder.input_shape[1:]).astype("float32")
 
     def _draw(self, n, rng, labels):
         self._refuse(labels)
