@@ -706,7 +706,7 @@ def test_the_gaussian_names_what_is_wrong():
         models.GaussianImageModel().fit(pictures(1))
     with pytest.raises(ValueError, match="ridge is -1"):
         models.GaussianImageModel(ridge=-1)
-    with pytest.raises(ValueError, match=r"expected \(n, \(8, 8, 1\)\)"):
+    with pytest.raises(ValueError, match=r"expected \(n, 8, 8, 1\)"):
         models.GaussianImageModel().fit(pictures(2)).log_prob(pictures(2, shape=(4, 4, 1)))
 
 
