@@ -433,7 +433,7 @@ def write(name, results):
     machine = next(iter(results.values()))["machine"]
     head = f"{one.says} on {machine}; one seed. The clock is steps times the time of a step on the idle machine.\n\n"
     path.write_text(head + race.table(results, one.entries, SHOWN))
-    race.plot(results, one.entries, path.with_suffix(".png"), one.unit)
+    race.plot(results, one.entries, path.with_suffix(".png"), SHOWN, one.unit)
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def write(results):
         "times the time of a step, measured on the idle machine.\n\n"
     )
     TABLE.write_text(head + race.table(results, ENTRIES, SHOWN))
-    race.plot(results, ENTRIES, TABLE.with_suffix(".png"))
+    race.plot(results, ENTRIES, TABLE.with_suffix(".png"), SHOWN)
 
 
 if __name__ == "__main__":

@@ -262,8 +262,8 @@ def table(results, entries, points):
     return "\n".join(lines) + "\n"
 
 
-def plot(results, entries, path, label="multiple of the floor"):
-    """Draw every curve: what was measured over seconds of training, both on logarithmic axes."""
+def plot(results, entries, path, points, label="multiple of the floor"):
+    """Draw every curve: what was measured over seconds of training, both on logarithmic axes, with ticks at the points."""
     import matplotlib.pyplot as plt
 
     from imggen_lib import plotting
@@ -277,8 +277,7 @@ def plot(results, entries, path, label="multiple of the floor"):
             (line,) = axis.loglog(seconds, multiples, "o-", color=f"C{number}", markersize=3, linewidth=1)
             line.set_label(entry.label.replace("`", "") if curve is curves[0] else None)
     axis.set(xlabel="seconds of training", ylabel=label)
-    ticks = sorted({row[0] for result in results.values() for curve in result["curves"].values() for row in curve})
-    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.set_xticks(points, [f"{point:,}" for point in points])
     axis.minorticks_off()
     axis.legend()
     figure.savefig(path, metadata={"Software": None}, dpi=130, facecolor="white")
