@@ -51,6 +51,16 @@ class Autoencoder(race.Peer):
             loss = tf.reduce_mean(tf.reduce_sum(misfit, axis=[1, 2, 3]) + self.divergence(mean, log_variance, code))
         self.update(tape, loss, self.encoder, self.decoder)
 
+    @staticmethod
+    def decoder_from(channels):
+        """Both decoders grow a picture of 7x7 pixels, of so many channels, in the same two steps."""
+        decoder = keras.Sequential([keras.Input((2,)), layers.Dense(7 * 7 * channels, activation="relu")])
+        decoder.add(layers.Reshape((7, 7, channels)))
+        for filters in (64, 32):
+            decoder.add(layers.Conv2DTranspose(filters, 3, strides=2, padding="same", activation="relu"))
+        decoder.add(layers.Conv2DTranspose(1, 3, padding="same"))
+        return decoder
+
     def sample(self, n):
         return 1 / (1 + np.exp(-race.drawn(self.decoder, 2, n)))
 
@@ -69,11 +79,7 @@ class TutorialVAE(Autoencoder):
             encoder.add(layers.Conv2D(filters, 3, strides=2, activation="relu"))
         encoder.add(layers.Flatten())
         encoder.add(layers.Dense(4))
-        decoder = keras.Sequential([keras.Input((2,)), layers.Dense(7 * 7 * 32, activation="relu")])
-        decoder.add(layers.Reshape((7, 7, 32)))
-        for filters in (64, 32):
-            decoder.add(layers.Conv2DTranspose(filters, 3, strides=2, padding="same", activation="relu"))
-        decoder.add(layers.Conv2DTranspose(1, 3, padding="same"))
+        decoder = self.decoder_from(32)
         race.expect_parameters(encoder, 28_036)
         race.expect_parameters(decoder, 41_953)
         return encoder, decoder
@@ -98,11 +104,7 @@ class ExampleVAE(Autoencoder):
             x = layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
         x = layers.Dense(16, activation="relu")(layers.Flatten()(x))
         encoder = keras.Model(image, layers.Dense(4)(x))
-        decoder = keras.Sequential([keras.Input((2,)), layers.Dense(7 * 7 * 64, activation="relu")])
-        decoder.add(layers.Reshape((7, 7, 64)))
-        for filters in (64, 32):
-            decoder.add(layers.Conv2DTranspose(filters, 3, strides=2, padding="same", activation="relu"))
-        decoder.add(layers.Conv2DTranspose(1, 3, padding="same"))
+        decoder = self.decoder_from(64)
         race.expect_parameters(encoder, 69_076)
         race.expect_parameters(decoder, 65_089)
         return encoder, decoder
