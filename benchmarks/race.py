@@ -140,9 +140,9 @@ def expect_parameters(network, count):
         raise AssertionError(f"{network.name} has {network.count_params()} parameters; its page says {count}")
 
 
-def frechet(runner):
+def frechet(runner, images=IMAGES):
     """Return the Fréchet distance of what a runner draws, and the same as a multiple of the floor."""
-    score = scoring.score(runner.sample(IMAGES), datasets.load(DATASET))
+    score = scoring.score(runner.sample(images), datasets.load(DATASET))
     return score.distance, score.multiple
 
 
@@ -160,7 +160,7 @@ class Entry:
     timed: int
 
 
-def run(name, entries, measure=frechet):
+def run(name, entries, measure=frechet, points=POINTS):
     """Measure the time of a step if it is not known, run what has not been run, and return all results.
 
     Parameters
@@ -170,6 +170,8 @@ def run(name, entries, measure=frechet):
     entries : dict of str to Entry
     measure : callable
         Takes a runner, returns numbers of which the last is compared.
+    points : sequence of int
+        The seconds after which it is measured.
 
     Returns
     -------
@@ -182,7 +184,7 @@ def run(name, entries, measure=frechet):
     keep(results, path)
     for key, entry in entries.items():
         for seed in entry.seeds:
-            race(entry, seed, results[key], KEPT / f"{name}-{key}-{seed}", measure, lambda: keep(results, path))
+            race(entry, seed, results[key], KEPT / f"{name}-{key}-{seed}", measure, points, lambda: keep(results, path))
     return results
 
 
@@ -215,10 +217,10 @@ def time_steps(entries):
     }
 
 
-def race(entry, seed, result, path, measure, keep_results):
+def race(entry, seed, result, path, measure, points, keep_results):
     """Run one entry from one seed to the end of its time, scoring it on the way."""
     curve = result["curves"].setdefault(str(seed), [])
-    points = [seconds for seconds in POINTS if seconds <= entry.seconds][len(curve) :]
+    points = [seconds for seconds in points if seconds <= entry.seconds][len(curve) :]
     if not points:
         return
     runner = entry.build(seed)

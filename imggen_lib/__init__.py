@@ -5,14 +5,18 @@ importing only those above it in this list:
 
 ``memory``                     freed memory is kept, for speed
 ``checks``, ``files``          what a valid picture is; files that are written whole or not at all
-``curves``, ``graphics``         pictures from rules
+``curves``, ``spheres``        lines, balls and light
+``graphics``                   pictures from rules
+``captions``                   what a picture shows, in words
 ``datasets``                   pictures from the world
 ``convolution``, ``noise``     operations that can be read beside their formula
+``restoration``                damaged pictures, mended by a model
 ``metrics``                    distances between two sets of features
 ``backend``, ``networks``      Keras begins here
-``models``                     the families of generative models, and a classifier
+``models``                     the families of generative models, and two judges
 ``callbacks``, ``training``    profiles, time budgets, stopping, resuming, diverging
-``catalog``, ``scoring``       the models that are shipped, and how good they are
+``recipes``, ``catalog``       how each model is made, and those that are shipped
+``scoring``                    how good pictures are
 ``plotting``, ``exercises``    what the pages show and ask
 ``playground``, ``controls``   a GAN in the plane, and widgets to play it
 ``cli``                        the command line ``imggen``

@@ -139,8 +139,8 @@ def image_shape(shape, *, halvings=0):
     shape = tuple(integer(size, "image_shape") for size in shape)
     if any(side % 2**halvings for side in shape[:2]):
         raise ValueError(
-            f"image_shape is {shape}; with {halvings} entries in filters, height and width must be multiples of "
-            f"{2**halvings}: pad or crop the pictures, or use fewer filters"
+            f"image_shape is {shape}; halved {halvings} times, height and width must be multiples of {2**halvings}: pad or "
+            "crop the pictures, or use fewer filters"
         )
     return shape
 
@@ -250,3 +250,27 @@ def labels(value, n, classes):
     if value.min() < 0 or value.max() >= classes:
         raise ValueError(f"labels holds {value.min()} to {value.max()}; expected classes from 0 to {classes - 1}")
     return np.broadcast_to(value, (n,))
+
+
+def conditions(value, n, classes):
+    """Check what a model is told of n pictures, as classes or as a row of numbers for each; return rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are neither classes, see :func:`labels`, nor finite numbers of the shape ``(n, classes)``.
+
+    Examples
+    --------
+    >>> conditions(1, 2, classes=3)
+    array([[0., 1., 0.],
+           [0., 1., 0.]], dtype=float32)
+    """
+    if np.ndim(value) < 2:
+        return np.eye(classes, dtype=np.float32)[labels(value, n, classes)]
+    value = real_array(value, "labels", ndim=2)
+    if value.shape != (n, classes):
+        raise ValueError(
+            f"labels has the shape {value.shape}; expected classes, or a row of {classes} numbers for each of {n}"
+        )
+    return value.astype(np.float32)

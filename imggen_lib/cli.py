@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from imggen_lib import catalog, checks, datasets, files
+from imggen_lib import captions, catalog, checks, datasets, files
 
 # TensorFlow's notes on which processor instructions it uses are of no use to someone who asked for pictures.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 SCORED = 5000
+DESCRIBED = 500
 
 
 def main(argv=None):
@@ -80,6 +81,10 @@ def _parser():
     command.add_argument("-n", type=int, default=64, metavar="N", help="how many (default: 64)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same pictures (default: 0)")
     command.add_argument("--label", metavar="CLASS", help="only of this class (conditional models)")
+    command.add_argument("--caption", metavar="TEXT", help="'a large red marble, lit from the left' (marble_diffusion)")
+    command.add_argument(
+        "--guidance", type=float, metavar="W", help="overdo the class or caption: 1 is as learnt (diffusion models)"
+    )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz|FILE.png")
     command.set_defaults(run=_sample)
 
@@ -198,15 +203,33 @@ def _new_record(recipe, dataset, seed, profile, kind):
 
 
 def _quality(model, recipe, dataset):
-    """Measure a trained model, in words: accuracy of a classifier, Fréchet distance of what another one draws."""
+    """Measure a trained model, in words."""
+    from imggen_lib import scoring
+
+    if dataset.class_names == captions.WORDS:
+        return _quality_with_captions(model, recipe, dataset)
     if not recipe.generates:
         right = model.classify(dataset.x_test).argmax(axis=1) == dataset.y_test
         return f"accuracy {right.mean():.1%} on {len(right):,} test images"
-    from imggen_lib import scoring
-
     if dataset.class_names != datasets.CLOTHES:
         return f"not scored: there are no features for {dataset.name}"
     return str(scoring.score(model.sample(min(SCORED, len(dataset.x_train)), seed=0), dataset))
+
+
+def _quality_with_captions(model, recipe, dataset):
+    if not recipe.generates:
+        right = model.read(dataset.x_test) == captions.decode(dataset.y_test)
+        words, whole = right.mean(), right.all(axis=1).mean()
+        return f"{words:.1%} of words and {whole:.1%} of whole captions right on {len(right):,} test images"
+    from imggen_lib import scoring
+
+    parts = []
+    for name, among in zip(("seen", "held-out"), captions.combinations(), strict=True):
+        choices = np.random.default_rng(0).choice(among, DESCRIBED)
+        images = model.sample(DESCRIBED, seed=0, labels=captions.encode([captions.caption(choice) for choice in choices]))
+        right = scoring.shows(images, choices)
+        parts.append(f"{right.mean():.1%} of words and {right.all(axis=1).mean():.1%} of whole {name} captions shown")
+    return f"{' and '.join(parts)}, {DESCRIBED} images each"
 
 
 def _sample(arguments):
@@ -225,13 +248,14 @@ def _sample(arguments):
         )
     if not catalog.recipe(facts["model"]).generates:
         raise ValueError(f"{facts['model']} does not draw pictures: choose another model")
-    labels = None
-    if arguments.label is not None:
-        if model.classes is None:
-            raise ValueError(f"{facts['model']} was trained without labels and cannot draw a chosen class")
-        label = checks.choice(arguments.label, "--label", facts["class_names"])
-        labels = np.full(n, facts["class_names"].index(label))
-    images = model.sample(n, seed=seed, labels=labels)
+    options = {"labels": _told(arguments, model, facts, n, seed)}
+    if arguments.guidance is not None:
+        from imggen_lib import models
+
+        if not isinstance(model, models.Diffusion) or not model.classes:
+            raise ValueError(f"{facts['model']} knows no guidance: only diffusion models that are told something do")
+        options["guidance"] = checks.real(arguments.guidance, "--guidance", minimum=0)
+    images = model.sample(n, seed=seed, **options)
     with files.replacing(output) as temporary:
         if output.suffix == ".npz":
             np.savez_compressed(temporary, images=images)
@@ -244,6 +268,25 @@ def _sample(arguments):
             PIL.Image.fromarray(np.round(sheet * 255).astype(np.uint8)).save(temporary)
     print(f"{output}: {n} images of {facts['model']}, seed {seed}")
     return 0
+
+
+def _told(arguments, model, facts, n, seed):
+    """What a model is told to draw: classes, or captions; None if it is told nothing."""
+    label, caption, name = arguments.label, arguments.caption, facts["model"]
+    if tuple(facts["class_names"]) == captions.WORDS:
+        if label is not None:
+            raise ValueError(f"{name} draws from captions: write --caption instead of --label")
+        if caption is None:
+            choices = np.random.default_rng(seed).choice(captions.combinations()[0], n)
+            return captions.encode([captions.caption(choice) for choice in choices])
+        return np.repeat(captions.encode(caption), n, axis=0)
+    if caption is not None:
+        raise ValueError(f"{name} was trained without captions; marble_diffusion draws from them")
+    if label is None:
+        return None
+    if model.classes is None:
+        raise ValueError(f"{name} was trained without labels and cannot draw a chosen class")
+    return np.full(n, facts["class_names"].index(checks.choice(label, "--label", facts["class_names"])))
 
 
 def _score(arguments):

@@ -16,7 +16,7 @@ import skimage.data
 import sklearn.datasets
 import sklearn.model_selection
 
-from imggen_lib import checks, files, graphics
+from imggen_lib import captions, checks, files, graphics
 
 CLOTHES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
@@ -44,6 +44,8 @@ FASHION_MNIST_FILES = {
         "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     ),
 }
+#: Share of the parts that captions leave out.
+LEFT_OUT = 0.15
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 KERAS_FOLDER = Path("~/.keras/datasets/fashion-mnist").expanduser()
 
@@ -58,7 +60,8 @@ class Dataset:
     x_train, x_test : numpy.ndarray
         float32 ``(n, height, width, channels)`` in [0, 1].
     y_train, y_test : numpy.ndarray
-        int64 ``(n,)``: the class of each image, an index into ``class_names``.
+        int64 ``(n,)``: the class of each image, an index into ``class_names``; where pictures have captions, float32
+        ``(n, words)``, what :func:`imggen_lib.captions.encode` makes of them.
     class_names : tuple of str
 
     Examples
@@ -97,7 +100,7 @@ def names():
     Examples
     --------
     >>> names()
-    ('digits', 'faces', 'fashion_mnist', 'fashion_mnist_full', 'marbles')
+    ('captioned_marbles', 'described_marbles', 'digits', 'faces', 'fashion_mnist', 'fashion_mnist_full', 'marbles')
     """
     return tuple(sorted(_LOADERS))
 
@@ -118,6 +121,10 @@ def load(name, *, data_dir=None):
         - ``"marbles"``: 6,000 training and 1,200 test images of marbles, 64x64 in colour, six balanced classes of hue;
           rendered the first time, in seconds, and kept in memory. ``graphics.marbles(7200, rng=0)`` gives the same
           pictures, training ones first, with all their factors.
+        - ``"captioned_marbles"``: 8,000 training and 1,000 test images of marbles on coloured ground, 32x32, with captions
+          that leave some things out; the combinations that :func:`imggen_lib.captions.combinations` holds out are among
+          the test images only. Rendered in seconds, as is
+        - ``"described_marbles"``: as many others, of all combinations, each with its whole caption.
     data_dir : path_like, optional
         A folder with the four files of the full Fashion-MNIST. No other dataset reads it.
 
@@ -295,10 +302,38 @@ def _faces(_):
 @functools.cache
 def _rendered_marbles():
     images, _ = graphics.marbles(7200, rng=0)
-    # Marble i is of hue i % 6. Whoever loads these shares them, so nobody may change them.
+    # Marble i is of hue i % 6.
     labels = np.arange(7200) % len(graphics.HUES)
-    images.flags.writeable = labels.flags.writeable = False
-    return Dataset("marbles", images[:6000], labels[:6000], images[6000:], labels[6000:], graphics.HUES)
+    return _shared("marbles", (images[:6000], labels[:6000], images[6000:], labels[6000:]), graphics.HUES)
+
+
+@functools.cache
+def _captioned_marbles():
+    seen, held_out = captions.combinations()
+    rng, parts = np.random.default_rng(1), []
+    for n, among in ((8000, seen), (1000, np.concatenate([seen, held_out]))):
+        choices = rng.choice(among, n)
+        words = captions.encode([captions.caption(choice) for choice in choices])
+        if among is seen:
+            words *= np.repeat(rng.uniform(size=(n, len(captions.COUNTS))) > LEFT_OUT, captions.COUNTS, axis=1)
+        parts += [captions.marbles(choices, rng=rng, size=32), words]
+    return _shared("captioned_marbles", parts, captions.WORDS)
+
+
+@functools.cache
+def _described_marbles():
+    rng = np.random.default_rng(2)
+    choices = rng.choice(np.concatenate(captions.combinations()), 9000)
+    images = captions.marbles(choices, rng=rng, size=32)
+    words = captions.encode([captions.caption(choice) for choice in choices])
+    return _shared("described_marbles", (images[:8000], words[:8000], images[8000:], words[8000:]), captions.WORDS)
+
+
+def _shared(name, arrays, class_names):
+    """Rendered pictures are kept in memory: whoever loads them shares them, so nobody may change them."""
+    for array in arrays:
+        array.flags.writeable = False
+    return Dataset(name, *arrays, class_names)
 
 
 def _split(name, images, labels, class_names):
@@ -315,4 +350,6 @@ _LOADERS = {
     "fashion_mnist": _embedded_fashion_mnist,
     "fashion_mnist_full": _full_fashion_mnist,
     "marbles": lambda _: _rendered_marbles(),
+    "captioned_marbles": lambda _: _captioned_marbles(),
+    "described_marbles": lambda _: _described_marbles(),
 }

@@ -155,6 +155,44 @@ def features(images):
     return extractor().features(images)
 
 
+def shows(images, choices):
+    """Say which words of their captions pictures of marbles show, by the judgement of the shipped ``marble_reader``.
+
+    Parameters
+    ----------
+    images : array_like
+        ``(n, 32, 32, 3)`` in [0, 1].
+    choices : array_like of int
+        ``(n, 5)``: what was asked for, as in :func:`imggen_lib.captions.caption`.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool ``(n, 5)``: whether the word of each factor is right.
+
+    Raises
+    ------
+    ValueError
+        If the pictures have another shape or values outside [0, 1], or the choices are not one row for each.
+
+    Examples
+    --------
+    >>> from imggen_lib import captions
+    >>> images = captions.marbles([(1, 0, 0, 0, 0)], rng=0, size=32)
+    >>> shows(images, [(1, 0, 0, 0, 1)]).tolist()
+    [[True, True, True, True, False]]
+    """
+    found, choices = _reader().read(images), np.asarray(choices)
+    if choices.shape != found.shape:
+        raise ValueError(f"choices has the shape {choices.shape}; expected {found.shape}, a row for each picture")
+    return found == choices
+
+
+@functools.cache
+def _reader():
+    return catalog.load("marble_reader")
+
+
 @functools.cache
 def extractor():
     """Return the shipped classifier, loaded once.

@@ -252,6 +252,7 @@ def load(path):
     import imggen_lib.models.diffusion
     import imggen_lib.models.flow
     import imggen_lib.models.gan
+    import imggen_lib.models.reader
     import imggen_lib.models.vae  # noqa: F401
 
     try:

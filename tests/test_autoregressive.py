@@ -60,6 +60,16 @@ def test_pixel_log_probability_agrees_with_the_formula():
     np.testing.assert_allclose(np.exp(ops.convert_to_numpy(got)).ravel(), upper - lower, rtol=2e-3)
 
 
+@pytest.mark.parametrize("log_scale", [-1000.0, 0.0, 1000.0])
+def test_the_gradient_is_finite_however_narrow_or_wide_the_bells(log_scale):
+    # Pictures of nothing but black and white are told best by bells without end.
+    images = ops.convert_to_tensor(np.float32([[[[-1.0], [1.0], [0.0]]]]))
+    distribution = ops.convert_to_tensor(np.tile(np.float32([0.0, 0.1, log_scale]), (1, 1, 3, 1)))
+    assert np.isfinite(ops.convert_to_numpy(autoregressive.pixel_log_probability(images, distribution))).all()
+    gradient = backend.input_gradient(lambda d: autoregressive.pixel_log_probability(images, d), distribution)
+    assert np.isfinite(ops.convert_to_numpy(gradient)).all()
+
+
 def test_drawing_with_memory_equals_the_whole_network(model, monkeypatch):
     seen = []
     draw = autoregressive._draw_levels

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
-from imggen_lib import catalog, datasets, files, metrics, models
+from imggen_lib import captions, catalog, datasets, files, metrics, models, scoring
 
 
 @pytest.mark.parametrize("name", catalog.shipped())
@@ -30,6 +30,9 @@ def test_a_shipped_model_is_whole_small_and_has_its_record(name):
 def test_a_shipped_model_loads_and_works(name):
     model, recipe = catalog.load(name), catalog.recipe(name)
     dataset = datasets.load(recipe.quick.dataset)
+    if name == "marble_reader":
+        assert (model.read(dataset.x_test) == captions.decode(dataset.y_test)).all(axis=1).mean() > 0.9
+        return
     if not recipe.generates:
         right = model.classify(dataset.x_test).argmax(axis=1) == dataset.y_test
         assert right.mean() > 0.9
@@ -47,6 +50,17 @@ def test_a_shipped_conditional_model_draws_what_it_is_told(name, options):
     images = catalog.load(name).sample(100, seed=0, labels=labels, **options)
     said = catalog.load("classifier").classify(images).argmax(axis=1)
     assert (said == labels).mean() > 0.7
+
+
+@pytest.mark.skipif("marble_diffusion" not in catalog.shipped(), reason="its weights are not there yet")
+def test_the_shipped_model_of_captions_draws_what_it_is_told():
+    choices = np.concatenate([among[:25] for among in captions.combinations()])
+    told = captions.encode([captions.caption(choice) for choice in choices])
+    images = catalog.load("marble_diffusion").sample(50, seed=0, labels=told, steps=10)
+    right = scoring.shows(images, choices)
+    assert right.mean() > 0.85
+    # One caption for another: chance.
+    assert scoring.shows(images, np.roll(choices, 1, axis=0)).mean() < 0.5
 
 
 def test_the_shipped_models_know_test_pictures_better_than_independent_pixels_do(clothes):
@@ -88,7 +102,7 @@ def test_a_recipe_builds_and_has_both_profiles(name):
     model = recipe.build((16, 16, 1), 10, seed=0)
     assert isinstance(model, models.GenerativeModel) == recipe.generates
     assert getattr(model, "classes", None) == (
-        10 if name in ("classifier", "conditional_gan", "pixelcnn", "diffusion") else None
+        10 if name in ("classifier", "conditional_gan", "pixelcnn", "diffusion", "marble_diffusion") else None
     )
     with pytest.raises(ValueError, match="profile is 'fast'"):
         recipe.budget("fast")

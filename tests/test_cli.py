@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import PIL.Image
 import pytest
 
-from imggen_lib import catalog, cli, datasets, training
+from imggen_lib import captions, catalog, cli, datasets, recipes, training
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_real_images_score_one(folder, clothes, capsys):
         ("train dall-e -o a.keras", "model is 'dall-e'; expected one of classifier, gan"),
         ("train gan -o a.h5", "expected a name that ends in .keras"),
         ("train gan -o nowhere/a.keras", "the folder nowhere does not exist"),
-        ("train gan --dataset mnist -o a.keras", "dataset is 'mnist'; expected one of digits"),
+        ("train gan --dataset mnist -o a.keras", "dataset is 'mnist'; expected one of captioned_marbles"),
         ("train gan --profile fast -o a.keras", "profile is 'fast'; expected one of quick, full"),
         ("train gan --seconds 0 -o a.keras", "--seconds is 0"),
         ("train gan --seconds nan -o a.keras", "--seconds is nan"),
@@ -235,9 +236,67 @@ def test_a_conditional_model_draws_the_class_that_is_asked_for(conditional, fold
     )
 
 
+@pytest.fixture(scope="module")
+def captioned(tmp_path_factory):
+    """A tiny diffusion model that draws from captions, trained for a moment."""
+    from imggen_lib import models, networks
+
+    keras.utils.set_random_seed(0)
+    network = networks.image_unet((16, 16, 3), classes=len(captions.WORDS), filters=(8, 8), blocks=1)
+    model = models.Diffusion(network)
+    model.compile(optimizer="adam")
+    rng = np.random.default_rng(0)
+    seen, _ = captions.combinations()
+    choices = rng.choice(seen, 32)
+    words = captions.encode([captions.caption(choice) for choice in choices])
+    model.fit(captions.marbles(choices, rng=rng, size=16), words, verbose=0)
+    for weight in model.average.network.weights:
+        weight.assign(weight + 0.05 * keras.random.normal(weight.shape, seed=1))
+    path = tmp_path_factory.mktemp("captioned") / "marbles.keras"
+    facts = {"model": "marble_diffusion", "dataset": "captioned_marbles", "class_names": captions.WORDS}
+    training.save(model, path, {**facts, "seed": 0, "steps": 1, "seconds": 1.0})
+    return path
+
+
+def test_a_model_of_captions_draws_what_is_written(captioned, folder, capsys):
+    for name, extra in {
+        "a": ["--caption", "a red marble"],
+        "b": ["--caption", "a RED marble"],
+        "c": ["--caption", "a blue marble"],
+        "d": ["--caption", "a red marble", "--guidance", "3"],
+        "e": [],
+    }.items():
+        assert cli.main(["sample", str(captioned), "-n", "2", *extra, "-o", f"{name}.npz"]) == 0
+    a, b, c, d, e = (np.load(f"{name}.npz")["images"] for name in "abcde")
+    np.testing.assert_array_equal(a, b)
+    assert (a != c).any() and (a != d).any() and (a != e).any()
+    told = np.repeat(captions.encode("a red marble"), 2, axis=0)
+    np.testing.assert_array_equal(d, training.load(captioned)[0].sample(2, seed=0, labels=told, guidance=3))
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--caption", "a purple marble"], "'purple', which no picture was described by"),
+        (["--caption", "a red green marble"], "tells the colour twice"),
+        (["--label", "red"], "write --caption instead of --label"),
+        (["--guidance", "-1"], "--guidance"),
+    ],
+)
+def test_what_a_model_of_captions_cannot_draw_is_refused(captioned, folder, capsys, extra, message):
+    assert message in refused(capsys, "sample", captioned, *extra, "-o", "a.npz")
+
+
+def test_only_models_that_know_them_take_captions_and_guidance(conditional, folder, capsys):
+    assert "was trained without captions; marble_diffusion draws from them" in refused(
+        capsys, "sample", conditional, "--caption", "a red marble", "-o", "a.npz"
+    )
+    assert "knows no guidance" in refused(capsys, "sample", conditional, "--guidance", "2", "-o", "a.npz")
+
+
 def test_a_training_that_diverges_ends_in_one_line_and_keeps_what_was_well(folder, capsys, monkeypatch):
     recipe = catalog.recipe("vae_2d")
-    monkeypatch.setitem(catalog._RECIPES, "vae_2d", dataclasses.replace(recipe, learning_rate=1e30))
+    monkeypatch.setitem(recipes._RECIPES, "vae_2d", dataclasses.replace(recipe, learning_rate=1e30))
     assert cli.main(["train", "vae_2d", "--dataset", "digits", "--profile", "quick", "-o", "a.keras"]) == 1
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("imggen: the loss became ") and "Try a lower learning rate" in line and "a.partial.keras" in line

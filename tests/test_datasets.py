@@ -14,6 +14,8 @@ SIZES = {
     "faces": ((160, 25, 25, 1), (40, 25, 25, 1), 2),
     "fashion_mnist": ((10000, 28, 28, 1), (2000, 28, 28, 1), 10),
     "marbles": ((6000, 64, 64, 3), (1200, 64, 64, 3), 6),
+    "captioned_marbles": ((8000, 32, 32, 3), (1000, 32, 32, 3), 22),
+    "described_marbles": ((8000, 32, 32, 3), (1000, 32, 32, 3), 22),
 }
 
 
@@ -65,9 +67,12 @@ def test_a_dataset_has_its_shape_range_types_and_balance(name):
     assert (data.name, data.x_train.shape, data.x_test.shape) == (name, train, test)
     assert data.image_shape == train[1:] and len(data.class_names) == classes
     for images, labels in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
-        assert images.dtype == np.float32 and labels.dtype == np.int64 and labels.shape == images.shape[:1]
         assert images.min() == pytest.approx(0, abs=0.05) and images.max() == pytest.approx(1, abs=0.05)
-        assert images.min() >= 0 and images.max() <= 1
+        assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 1
+        if labels.ndim == 2:  # captions
+            assert labels.dtype == np.float32 and labels.shape == (len(images), classes) and set(labels.flat) == {0, 1}
+            continue
+        assert labels.dtype == np.int64 and labels.shape == images.shape[:1]
         counts = np.bincount(labels, minlength=classes)
         assert counts.min() > 0.9 * counts.mean()
 
@@ -141,7 +146,9 @@ def test_marbles_are_those_of_graphics_and_nobody_may_change_them():
 
 
 def test_an_unknown_dataset_is_answered_with_the_names():
-    with pytest.raises(ValueError, match="dataset is 'mnist'; expected one of digits, faces, fashion_mnist"):
+    with pytest.raises(
+        ValueError, match="dataset is 'mnist'; expected one of captioned_marbles, described_marbles, digits"
+    ):
         datasets.load("mnist")
 
 

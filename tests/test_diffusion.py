@@ -143,3 +143,29 @@ def test_bad_input_is_refused(conditional, exact):
     conditional.compile(optimizer="sgd")
     with pytest.raises(ValueError, match="expected fit\\(images, labels\\)"):
         conditional.fit(np.zeros((4, 8, 8, 1), "float32"), verbose=0)
+
+
+def test_a_class_and_its_row_of_numbers_are_told_alike(conditional):
+    rows = np.eye(3, dtype="float32")[[2, 0]]
+    told = [conditional.sample(2, seed=0, steps=3, labels=labels, guidance=2) for labels in ([2, 0], rows)]
+    np.testing.assert_array_equal(*told)
+    both = conditional.sample(2, seed=0, steps=3, labels=rows + rows[::-1])
+    assert np.abs(both - told[0]).max() > 1e-4
+    images = np.random.default_rng(0).uniform(size=(8, 8, 8, 1)).astype("float32")
+    labels = np.arange(8) % 3
+    losses = []
+    for y in (labels, np.eye(3, dtype="float32")[labels]):
+        keras.utils.set_random_seed(0)
+        model = models.Diffusion(networks.image_unet((8, 8, 1), classes=3, filters=(8, 8), blocks=1))
+        model.compile(optimizer=keras.optimizers.Adam(1e-3))
+        losses.append(model.fit(images, y, epochs=3, verbose=0).history["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(np.zeros((2, 4)), "a row of 3 numbers"), (np.full((2, 3), np.nan), "labels"), ([0, 3], "labels")],
+)
+def test_what_cannot_be_told_is_refused(conditional, labels, message):
+    with pytest.raises(ValueError, match=message):
+        conditional.sample(2, seed=0, steps=1, labels=labels)

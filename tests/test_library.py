@@ -83,7 +83,7 @@ def test_rooms_without_networks_import_neither_keras_nor_a_backend():
     program = """
 import sys
 import imggen_lib.checks, imggen_lib.files, imggen_lib.graphics, imggen_lib.datasets, imggen_lib.convolution
-import imggen_lib.noise, imggen_lib.metrics, imggen_lib.exercises
+import imggen_lib.noise, imggen_lib.metrics, imggen_lib.exercises, imggen_lib.captions, imggen_lib.restoration
 from imggen_lib.models import GaussianImageModel
 import numpy as np
 GaussianImageModel().fit(np.zeros((2, 2, 2, 1))).sample(1, seed=0)

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "gan": ["GAN", "ConditionalGAN"],
         "flow": ["Flow"],
         "gaussian": ["GaussianImageModel"],
+        "reader": ["Reader"],
         "vae": ["VAE", "ConditionalVAE"],
     },
 )

@@ -15,6 +15,9 @@ from imggen_lib.models.base import GenerativeModel, MovingAverage
 from imggen_lib.models.causal import CausalConvolution
 
 LEVELS = 256
+#: Logarithms of the scales of the bells: no narrower than a level, and not infinitely wide, as those of pixels that are
+#: black or white would like to be.
+LOG_SCALES = (-7.0, 7.0)
 
 
 def pixel_log_probability(images, distribution):
@@ -47,7 +50,7 @@ def pixel_log_probability(images, distribution):
     1.0
     """
     logits, means, log_scales = ops.split(distribution, 3, axis=-1)
-    log_scales = ops.maximum(log_scales, -7.0)
+    log_scales = ops.clip(log_scales, *LOG_SCALES)
     centred, steep = images - means, ops.exp(-log_scales)
     half = 1 / (LEVELS - 1)
     above, below = (centred + half) * steep, (centred - half) * steep
@@ -243,5 +246,5 @@ def _draw_levels(distribution, rng):
     # The largest of logits plus Gumbel noise is at k with the probability of bell k.
     bell = (logits + rng.gumbel(size=logits.shape)).argmax(axis=-1)[:, np.newaxis]
     mean, log_scale = (np.take_along_axis(values, bell, axis=-1)[:, 0] for values in (means, log_scales))
-    values = mean + np.exp(np.maximum(log_scale, -7)) * rng.logistic(size=len(mean))
+    values = mean + np.exp(np.clip(log_scale, *LOG_SCALES)) * rng.logistic(size=len(mean))
     return np.clip(np.round((values + 1) / 2 * (LEVELS - 1)), 0, LEVELS - 1)

@@ -56,7 +56,7 @@ class GenerativeModel(keras.Model):
             If the labels of a conditional model are missing, or no classes.
         """
         if y is not None and self.classes:
-            y = checks.labels(ops.convert_to_numpy(y), len(y), self.classes)
+            y = self._check_labels(ops.convert_to_numpy(y), len(y))
         # Left to itself, the first step makes the optimizer's variables, and TensorFlow traces all of it a second time.
         if self.compiled and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
@@ -75,6 +75,9 @@ class GenerativeModel(keras.Model):
         if labels is None:
             # From a stream of its own, so that the first of many pictures are those that fewer would be.
             return rng.spawn(1)[0].integers(self.classes, size=n)
+        return self._check_labels(labels, n)
+
+    def _check_labels(self, labels, n):
         return checks.labels(labels, n, self.classes)
 
     def _refuse(self, labels):
