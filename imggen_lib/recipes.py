@@ -247,7 +247,7 @@ _RECIPES = {
             "Diffusion model that draws marbles from captions, in colour, 32x32",
             _diffusion,
             quick=Budget("captioned_marbles", 200),
-            full=Budget("captioned_marbles", 6000),
+            full=Budget("captioned_marbles", 5000),
             batch_size=32,
             learning_rate=1e-3,
         ),
