@@ -200,7 +200,7 @@ class Diffusion(GenerativeModel):
         Parameters
         ----------
         n, seed
-            As in :meth:`imggen_lib.models.GenerativeModel.sample`.
+            As in :meth:`imggen_lib.models.base.GenerativeModel.sample`.
         labels : array_like, optional
             ``(n,)`` classes, one class for all, or ``(n, classes)`` numbers: captions, say, as
             :func:`imggen_lib.captions.encode` gives them. Without labels a conditional model draws classes uniformly.

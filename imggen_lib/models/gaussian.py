@@ -62,7 +62,7 @@ class GaussianImageModel:
     def sample(self, n, *, seed, labels=None):
         """Draw pictures: scale standard normal numbers along the eigenvectors of the covariance, and add the mean.
 
-        Parameters, returns and errors are those of :meth:`imggen_lib.models.GenerativeModel.sample`. Values outside
+        Parameters, returns and errors are those of :meth:`imggen_lib.models.base.GenerativeModel.sample`. Values outside
         [0, 1], which a normal distribution has, are cut off.
         """
         self._check_fitted()
