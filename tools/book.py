@@ -120,7 +120,8 @@ def build(root):
             return [f"{page} stands in _toc.yml, and there is no such page, or it was not executed well"]
     for name in ("_config.yml", "_toc.yml", "references.bib"):
         shutil.copyfile(root / name, source / name)
-    shutil.copytree(root / "_static", source / "_static")
+    for folder in filter(Path.is_dir, (root / "_static", root / "_ext")):
+        shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     for file in _measured(root):
         (source / "benchmarks").mkdir(exist_ok=True)
         shutil.copyfile(file, source / "benchmarks" / file.name)
@@ -244,7 +245,7 @@ def _digest_of_sources(root, executed):
     digest = hashlib.sha256()
     files = [Path(__file__), *(root / name for name in ("_config.yml", "_toc.yml", "references.bib", "requirements.lock"))]
     files += [root / f"{page}.md" for page in pages(root)] + sorted((root / "_static").rglob("*")) + [executed / RUNS]
-    files += _measured(root)
+    files += [*(file for file in sorted((root / "_ext").rglob("*")) if file.suffix != ".pyc"), *_measured(root)]
     for file in filter(Path.is_file, files):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
