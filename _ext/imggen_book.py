@@ -25,16 +25,14 @@ class Coverage(SphinxDirective):
         for part, said in parts_of(coverage, self.arguments[0]):
             what = f"*Put right:* {part['what']}" if part.get("mistake") else part["what"]
             pages = groupby(part["where"], key=lambda place: place["page"])
-            places = [self._link(page, [place.get("at") for place in group], coverage) for page, group in pages]
+            places = [self._link(page, [place.get("at") for place in group]) for page, group in pages]
             rows.append(f"| {'; '.join(said)} | {what} | {'<br>'.join(places)} |")
         node = nodes.Element()
         self.state.nested_parse(StringList(rows), self.content_offset, node)
         return node.children
 
-    def _link(self, page, headings, coverage):
+    def _link(self, page, headings):
         """Name a page, and headings on it, by their own titles; a dead one is a warning of Sphinx's."""
-        if page in coverage["to_come"]:
-            return f"*{coverage['to_come'][page]}* (to come)"
         file = self.env.doc2path(f"chapters/{page}", base=False)
         links = [f"[](/{file}#{default_slugify(heading.replace('`', ''))})" for heading in headings if heading]
         return f"{{doc}}`/chapters/{page}`" + (f": {'; '.join(links)}" if links else "")

@@ -16,7 +16,7 @@ import book  # noqa: E402
 import imggen_book  # noqa: E402
 
 COVERAGE = yaml.safe_load(imggen_book.COVERAGE.read_text())
-TEXTS, TO_COME, PARTS = COVERAGE["texts"], COVERAGE["to_come"], COVERAGE["parts"]
+TEXTS, PARTS = COVERAGE["texts"], COVERAGE["parts"]
 PLACES = [pytest.param(place, id=f"{place['page']}-{place.get('at', '')}") for part in PARTS for place in part["where"]]
 
 
@@ -42,8 +42,6 @@ def says(text, words):
 @pytest.mark.parametrize("place", PLACES)
 def test_each_place_exists_and_has_the_words_that_it_is_named_for(place):
     page = place["page"]
-    if page in TO_COME:
-        pytest.skip(f"{page} is to come")
     assert f"chapters/{page}" in book.pages(ROOT)
     text = text_of(page)
     if "at" in place:
@@ -51,11 +49,6 @@ def test_each_place_exists_and_has_the_words_that_it_is_named_for(place):
         assert text is not None, f"{page} has no heading {place['at']}"
     assert place["shows"]
     assert [word for word in place["shows"] if not says(text, [word])] == []
-
-
-def test_a_page_to_come_is_named_somewhere_and_not_yet_in_the_book():
-    assert [page for page in TO_COME if f"chapters/{page}" in book.pages(ROOT)] == []
-    assert set(TO_COME) <= {place["page"] for part in PARTS for place in part["where"]}
 
 
 def test_parts_and_their_places_are_said_once_and_none_is_empty():
