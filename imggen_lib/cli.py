@@ -15,7 +15,7 @@ from imggen_lib import captions, catalog, checks, datasets, files
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 SCORED = 5000
-DESCRIBED = 500
+DESCRIBED, GUIDANCE = 500, 2.0
 
 
 def main(argv=None):
@@ -226,10 +226,11 @@ def _quality_with_captions(model, recipe, dataset):
     parts = []
     for name, among in zip(("seen", "held-out"), captions.combinations(), strict=True):
         choices = np.random.default_rng(0).choice(among, DESCRIBED)
-        images = model.sample(DESCRIBED, seed=0, labels=captions.encode([captions.caption(choice) for choice in choices]))
+        told = captions.encode([captions.caption(choice) for choice in choices])
+        images = model.sample(DESCRIBED, seed=0, labels=told, guidance=GUIDANCE)
         right = scoring.shows(images, choices)
         parts.append(f"{right.mean():.1%} of words and {right.all(axis=1).mean():.1%} of whole {name} captions shown")
-    return f"{' and '.join(parts)}, {DESCRIBED} images each"
+    return f"{' and '.join(parts)}, {DESCRIBED} images each with guidance {GUIDANCE:g}"
 
 
 def _sample(arguments):
