@@ -52,7 +52,6 @@ def test_a_shipped_conditional_model_draws_what_it_is_told(name, options):
     assert (said == labels).mean() > 0.7
 
 
-@pytest.mark.skipif("marble_diffusion" not in catalog.shipped(), reason="its weights are not there yet")
 def test_the_shipped_model_of_captions_draws_what_it_is_told():
     choices = np.concatenate([among[:25] for among in captions.combinations()])
     told = captions.encode([captions.caption(choice) for choice in choices])
