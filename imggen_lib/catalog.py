@@ -55,7 +55,7 @@ def load(name):
     Parameters
     ----------
     name : str
-        One of :func:`names`.
+        One of :func:`imggen_lib.recipes.names`.
 
     Returns
     -------

@@ -228,7 +228,7 @@ def restore(
 ):
     r"""Draw pictures that fit what was measured, with a denoiser as the idea of what pictures are like.
 
-    From noise down to the angle 0, as :class:`imggen_lib.models.Diffusion` draws, but in every step the measured part of
+    From noise down to the angle 0, as :class:`imggen_lib.models.diffusion.Diffusion` draws, but in every step the measured part of
     the guessed picture is replaced by what was measured. The unmeasured part hears of it through the denoiser, in the next
     step. This is not quite the law of pictures given the measurement; more ``repeats`` at each angle come closer to it.
 
@@ -247,7 +247,7 @@ def restore(
     repeats : int
         How often each step is done, with noise to take it back in between.
     fresh_noise : float
-        As in :meth:`imggen_lib.models.Diffusion.sample`: share of the noise that is drawn anew in a step.
+        As in :meth:`imggen_lib.models.diffusion.Diffusion.sample`: share of the noise that is drawn anew in a step.
     std : float
         Standard deviation of Gaussian noise in what was measured (then it need not lie in [0, 1]). It counts as part of
         the noise at large angles; from where the picture is no noisier than the measurement, both are denoised freely.
