@@ -228,9 +228,10 @@ def restore(
 ):
     r"""Draw pictures that fit what was measured, with a denoiser as the idea of what pictures are like.
 
-    From noise down to the angle 0, as :class:`imggen_lib.models.diffusion.Diffusion` draws, but in every step the measured part of
-    the guessed picture is replaced by what was measured. The unmeasured part hears of it through the denoiser, in the next
-    step. This is not quite the law of pictures given the measurement; more ``repeats`` at each angle come closer to it.
+    From noise down to the angle 0, as :class:`imggen_lib.models.diffusion.Diffusion` draws, but in every step the measured
+    part of the guessed picture is replaced by what was measured. The unmeasured part hears of it through the denoiser, in
+    the next step. This is not quite the law of pictures given the measurement; more ``repeats`` at each angle come closer
+    to it.
 
     Parameters
     ----------
