@@ -4,7 +4,7 @@ Every page of the book imports it, and a reader should be able to read all of it
 importing only those above it in this list:
 
 ``memory``                     freed memory is kept, for speed
-``checks``, ``files``          what a valid picture is; files that are written whole or not at all
+``checks``, ``files``          what a valid picture is; files that are written whole or not at all, and read with care
 ``curves``, ``spheres``        lines, balls and light
 ``graphics``                   pictures from rules
 ``captions``                   what a picture shows, in words

@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import skimage.io
+import skimage.util
 
 
 @contextlib.contextmanager
@@ -136,3 +138,45 @@ def read_npz(path, names=None):
             return {name: archive[name] for name in names or archive.files}
     except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
         raise ValueError(f"{path} is not a usable .npz file ({error}); make or download it again") from error
+
+
+def read_image(path):
+    """Read a picture of your own: any format that scikit-image reads.
+
+    Parameters
+    ----------
+    path : path_like
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 in [0, 1], ``(height, width)`` if grey, ``(height, width, 3)`` if in colour; transparency is left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no picture, is damaged, or holds several.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "red.png"
+    >>> skimage.io.imsave(path, np.full((2, 3, 3), (255, 0, 0), np.uint8), check_contrast=False)
+    >>> read_image(path)[0, 0].tolist()
+    [1.0, 0.0, 0.0]
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    try:
+        image = skimage.util.img_as_float32(skimage.io.imread(path))
+    # The plugins raise whatever they like about a file that they cannot make sense of.
+    except Exception as error:
+        raise ValueError(f"{path} is no picture that can be read, or damaged ({type(error).__name__}: {error})") from error
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[-1] not in (2, 3, 4)):
+        raise ValueError(f"{path} holds an array of shape {image.shape}; expected one picture, grey or in colour")
+    if image.ndim == 3:
+        image = image[..., 0] if image.shape[-1] == 2 else image[..., :3]
+    return image

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from imggen_lib import files
@@ -131,3 +132,27 @@ def test_read_npz_refuses_a_truncated_file(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="not a usable"):
             files.read_npz(path)
+
+
+@pytest.mark.parametrize(("shape", "read"), [((4, 5), (4, 5)), ((4, 5, 3), (4, 5, 3)), ((4, 5, 4), (4, 5, 3))])
+def test_a_picture_is_read_as_it_was_written(tmp_path, shape, read):
+    pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = files.read_image(tmp_path / "a.png")
+    assert image.dtype == np.float32 and image.shape == read
+    np.testing.assert_allclose(image, pixels[..., :3].reshape(read) / 255 if len(shape) == 3 else pixels / 255, atol=1e-6)
+
+
+def test_what_is_no_picture_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        files.read_image(tmp_path / "missing.png")
+    (tmp_path / "text.png").write_text("no picture")
+    whole = tmp_path / "whole.png"
+    PIL.Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(whole)
+    (tmp_path / "half.png").write_bytes(whole.read_bytes()[:60])
+    frames = [PIL.Image.new("L", (8, 8), grey) for grey in (0, 255)]
+    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
+    for name, message in (("text", "is no picture"), ("half", "is no picture"), ("film", "holds an array|is no picture")):
+        (path,) = tmp_path.glob(f"{name}.*")
+        with pytest.raises(ValueError, match=message):
+            files.read_image(path)
