@@ -423,6 +423,7 @@ RACES = {
         nats,
         "nats a point",
         "Negative log-likelihood, in nats a point, of 20,000 new points on two moons, after so much training",
+        (15, 30, 60),
     ),
 }
 

@@ -267,6 +267,7 @@ def table(results, entries, points):
 def plot(results, entries, path, points, label="multiple of the floor"):
     """Draw every curve: what was measured over seconds of training, both on logarithmic axes, with ticks at the points."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     from imggen_lib import plotting
 
@@ -280,6 +281,8 @@ def plot(results, entries, path, points, label="multiple of the floor"):
             line.set_label(entry.label.replace("`", "") if curve is curves[0] else None)
     axis.set(xlabel="seconds of training", ylabel=label)
     axis.set_xticks(points, [f"{point:,}" for point in points])
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:,g}")
     axis.minorticks_off()
     axis.legend()
     figure.savefig(path, metadata={"Software": None}, dpi=130, facecolor="white")
