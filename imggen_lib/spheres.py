@@ -232,9 +232,9 @@ def grid(size, dtype=np.float64):
 
     Examples
     --------
-    >>> x, y = grid(3)
-    >>> y[:, 0].tolist()
-    [1.0, 0.0, -1.0]
+    >>> x, y = grid(2)
+    >>> x.tolist(), y.tolist()
+    ([[-1.0, 1.0], [-1.0, 1.0]], [[1.0, 1.0], [-1.0, -1.0]])
     """
     axis = np.linspace(-1, 1, checks.integer(size, "size", minimum=2), dtype=dtype)
     return np.meshgrid(axis, -axis)
