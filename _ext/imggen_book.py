@@ -1,4 +1,4 @@
-"""What the book needs beyond Sphinx and its extensions: tables of coverage, and docstrings as this library writes them."""
+"""What the book needs beyond Sphinx and its extensions: tables of where it has what the five texts have."""
 
 from itertools import groupby
 from pathlib import Path
@@ -8,7 +8,6 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from myst_parser.mdit_to_docutils.base import default_slugify
 from sphinx.util.docutils import SphinxDirective
-from sphinx.util.inspect import signature, stringify_signature
 
 COVERAGE = Path(__file__).with_name("coverage.yml")
 
@@ -47,23 +46,7 @@ def parts_of(coverage, letter):
     return [(part, [f"{sections[number]} ({number})" for number in part["in"][letter]]) for part in parts]
 
 
-def show_constructor(app, what, name, thing, options, shown, returns):
-    """Show the arguments of ``__init__``, which Keras's classes hide behind ``*args, **kwargs``."""
-    if what == "class" and shown == "(*args, **kwargs)":
-        return stringify_signature(signature(thing.__init__, bound_method=True)), returns
-    return None
-
-
-def keep_colons(app, what, name, thing, options, lines):
-    """Keep what stands before a colon, in the description of a constant or property, from being taken for its type."""
-    if what in ("attribute", "data", "property") and lines:
-        lines[0] = f": {lines[0]}"
-
-
 def setup(app):
     """Tell Sphinx."""
     app.add_directive("coverage", Coverage)
-    app.connect("autodoc-process-signature", show_constructor)
-    # Before napoleon, which comes at 500.
-    app.connect("autodoc-process-docstring", keep_colons, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
