@@ -1,4 +1,4 @@
-"""Captions of marbles: a language of 22 words that says what a picture shows, and how a model is told it."""
+"""Captions of marbles: a language of 16 words in 22 roles that says what a picture shows, and how a model is told it."""
 
 import difflib
 import itertools
