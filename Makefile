@@ -4,10 +4,17 @@ PAGES ?= chapters
 BIN := .venv/bin
 SETUP := .venv/.set-up
 
-.PHONY: help book test browser lab lint bench weights clean
+# What does not need the book: the same on every backend and with every set of packages.
+LIBRARY_TESTS := python -m pytest -n 2 --dist loadfile --ignore=tests/browser --ignore=tests/test_build.py
+RESOLUTION_lowest := lowest-direct
+RESOLUTION_newest := highest
+# Neither framework takes the whole memory of the GPU for itself.
+ON_GPU := KERAS_BACKEND=jax TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
+
+.PHONY: help book test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench weights clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
+	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /make \1\t/' | expand -t 32
 
 book: $(SETUP) ## execute the changed pages and build _build/html/index.html
 	$(BIN)/python tools/book.py execute
@@ -19,6 +26,22 @@ test: $(SETUP) ## run every test, and every changed page
 
 browser: book ## look at the built book, and at JupyterLab, with the system's Chromium
 	$(BIN)/python -m pytest tests/browser
+
+test-jax: $(SETUP) ## the library's tests with JAX under Keras
+	KERAS_BACKEND=jax $(BIN)/$(LIBRARY_TESTS)
+
+test-lowest test-newest: test-%: ## the library's tests with the lowest or newest packages that pyproject.toml allows
+	$(PYTHON) -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet uv
+	.venv-uv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-$*
+	VIRTUAL_ENV=.venv-$* .venv-uv/bin/uv pip install --quiet --resolution $(RESOLUTION_$*) --editable ".[book,test]"
+	.venv-$*/bin/$(LIBRARY_TESTS)
+
+gpu-test: $(SETUP)-gpu ## the library's tests on a GPU, with JAX
+	$(ON_GPU) $(BIN)/$(LIBRARY_TESTS) -n 0
+
+gpu-book: $(SETUP)-gpu ## every page at full size on a GPU, then the book from those runs
+	$(ON_GPU) IMGGEN_PROFILE=full $(BIN)/python tools/book.py execute
+	$(ON_GPU) IMGGEN_PROFILE=full $(BIN)/python tools/book.py build
 
 lab: $(SETUP) ## open the pages in JupyterLab
 	$(BIN)/jupyter lab $(OPTIONS) $(PAGES)
@@ -44,4 +67,8 @@ $(SETUP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+$(SETUP)-gpu: $(SETUP)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock "jax[cuda12]"
 	touch $@

@@ -3,7 +3,7 @@
 Every page of the book imports it, and a reader should be able to read all of it. Rooms, from the ground up, each
 importing only those above it in this list:
 
-``memory``                     freed memory is kept, for speed
+``machine``                    memory and threads of this process, for speed
 ``checks``, ``files``          what a valid picture is; files that are written whole or not at all, and read with care
 ``curves``, ``spheres``        lines, balls and light
 ``graphics``                   pictures from rules
@@ -22,9 +22,10 @@ importing only those above it in this list:
 ``cli``                        the command line ``imggen``
 """
 
-from imggen_lib import memory
+from imggen_lib import machine
 
 __version__ = "0.1.0"
 
-# Before anything large is asked for.
-memory.keep_freed()
+# Before anything large is asked for, and before NumPy is loaded.
+machine.keep_freed()
+machine.one_thread_for_small_matrices()

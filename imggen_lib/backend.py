@@ -3,7 +3,11 @@
 Which backend is used is Keras's own choice: the variable ``KERAS_BACKEND``, set before the first import.
 """
 
+import contextlib
+
 import keras
+
+from imggen_lib import checks
 
 
 def input_gradient(function, inputs):
@@ -53,3 +57,100 @@ def input_gradient(function, inputs):
         inputs = inputs if inputs.requires_grad else inputs.detach().requires_grad_(True)
         return torch.autograd.grad(keras.ops.sum(function(inputs)), inputs, create_graph=True)[0]
     raise NotImplementedError(f"gradients by the input are not written for the Keras backend {backend}")
+
+
+def shared_among(devices, batch_size):
+    """Return a context in which models are built and trained on several devices at once, each with its share of a batch.
+
+    The weights are the same on all. Each device computes the gradient of its part of the batch, and all take the mean:
+    the gradient of the whole batch, as one device would have found it. So a training needs no other settings.
+
+    Parameters
+    ----------
+    devices : int
+        How many; with 1 nothing is changed, on any backend.
+    batch_size : int
+        Of the training to come.
+
+    Returns
+    -------
+    context manager
+
+    Raises
+    ------
+    ValueError
+        If there are fewer devices, the batch cannot be shared equally, or the backend is not JAX.
+
+    Examples
+    --------
+    >>> with shared_among(1, batch_size=64):
+    ...     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    """
+    devices = checks.integer(devices, "devices")
+    if devices == 1:
+        return contextlib.nullcontext()
+    if (backend := keras.backend.backend()) != "jax":
+        raise ValueError(
+            f"devices is {devices} and Keras runs on {backend}; set KERAS_BACKEND=jax for more than one device"
+        )
+    found = keras.distribution.list_devices()
+    if devices > len(found):
+        raise ValueError(f"devices is {devices}, and JAX finds {len(found)} here: {', '.join(found)}")
+    if batch_size % devices:
+        raise ValueError(
+            f"batches of {batch_size} pictures cannot be shared equally among {devices} devices; expected a divisor"
+        )
+    return keras.distribution.DataParallel(devices=found[:devices]).scope()
+
+
+def half_precision(wanted=True):
+    """Return a context in which networks are built that compute in half precision, if a GPU here is made for it.
+
+    The numbers are brain floats, which reach as far as single precision and tell three digits apart, so no gradient is
+    lost for being small. Weights and what comes out of the networks of :mod:`imggen_lib.networks` stay in single precision.
+
+    Parameters
+    ----------
+    wanted : bool
+        Without it nothing is changed.
+
+    Returns
+    -------
+    context manager
+
+    References
+    ----------
+    Micikevicius et al., "Mixed precision training", ICLR 2018.
+
+    Examples
+    --------
+    >>> with half_precision():
+    ...     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> network.weights[0].dtype
+    'float32'
+    """
+    return _policy("mixed_bfloat16") if wanted and _has_brain_floats() else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _policy(name):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _has_brain_floats():
+    """Whether there is a GPU that multiplies brain floats faster: NVIDIA's, from the compute capability 8.0 on."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        return bool(gpus) and tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return float(getattr(jax.devices()[0], "compute_capability", 0)) >= 8
+    return False

@@ -70,6 +70,9 @@ def _parser():
     command.add_argument("--profile", metavar="quick|full", help="how long to train (default: IMGGEN_PROFILE, or quick)")
     command.add_argument("--seconds", type=float, metavar="N", help="train exactly that long instead")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, batches and noise (default: 0)")
+    command.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="share each batch among N devices (JAX; default: 1)"
+    )
     command.add_argument("--resume", action="store_true", help="go on where an earlier training of this file stopped")
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="FILE.keras", help="or FILE.npz: weights alone, as shipped"
@@ -120,9 +123,7 @@ def _train(arguments):
     if arguments.seconds is not None:
         checks.real(arguments.seconds, "--seconds", minimum=1)
 
-    import keras
-
-    from imggen_lib import training
+    from imggen_lib import backend, training
 
     profile = arguments.profile or training.profile()
     budget = recipe.budget(profile)
@@ -130,27 +131,23 @@ def _train(arguments):
     partial = output.with_suffix(".partial.keras")
     # A learning rate that falls over a number of steps cannot be resumed as one that does not.
     kind = f"{budget.steps} steps" if arguments.seconds is None else "seconds"
-    if arguments.resume:
-        model, record = _load(partial if partial.is_file() else output)
-        asked = {"model": recipe.name, "dataset": dataset.name, "seed": seed, "profile": profile, "budget": kind}
-        for key, value in asked.items():
-            if record[key] != value:
-                raise ValueError(f"--resume: that training has {key} {record[key]!r}, not {value!r}; give the same again")
-    else:
-        keras.utils.set_random_seed(seed)
-        model = recipe.build(dataset.image_shape, len(dataset.class_names), seed)
-        model.compile(optimizer=recipe.optimizer(budget.steps if arguments.seconds is None else None))
-        record = _new_record(recipe, dataset, seed, profile, kind)
-    finished = training.train(
-        model,
-        dataset,
-        record,
-        steps=budget.steps if arguments.seconds is None else None,
-        seconds=arguments.seconds,
-        batch_size=recipe.batch_size,
-        seed=seed,
-        checkpoint=partial,
-    )
+    steps = budget.steps if arguments.seconds is None else None
+    with backend.shared_among(arguments.devices, recipe.batch_size):
+        if arguments.resume:
+            model, record = _load(partial if partial.is_file() else output)
+            asked = {"model": recipe.name, "dataset": dataset.name, "seed": seed, "profile": profile, "budget": kind}
+            for key, value in asked.items():
+                if record[key] != value:
+                    raise ValueError(
+                        f"--resume: that training has {key} {record[key]!r}, not {value!r}; give the same again"
+                    )
+        else:
+            model = _fresh(recipe, dataset, seed, steps)
+            record = _new_record(recipe, dataset, seed, profile, kind)
+        budgets = {"steps": steps, "seconds": arguments.seconds}
+        finished = training.train(
+            model, dataset, record, **budgets, batch_size=recipe.batch_size, seed=seed, checkpoint=partial
+        )
     if not finished:
         print(
             f"imggen: stopped after {record['steps']} steps, kept in {partial}; the same command with --resume goes on",
@@ -168,6 +165,19 @@ def _train(arguments):
     partial.unlink(missing_ok=True)
     print(f"{output}: {record['steps']} steps in {record['seconds']:.0f} s; {record['quality']}")
     return 0
+
+
+def _fresh(recipe, dataset, seed, steps):
+    """A model before its first step."""
+    import keras
+
+    from imggen_lib import backend
+
+    keras.utils.set_random_seed(seed)
+    with backend.half_precision(recipe.half):
+        model = recipe.build(dataset.image_shape, len(dataset.class_names), seed)
+    model.compile(optimizer=recipe.optimizer(steps))
+    return model
 
 
 def _load(path):

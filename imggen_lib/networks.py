@@ -1,6 +1,7 @@
 """Networks that turn numbers into pictures and pictures into numbers: plain Keras functional models.
 
-Every picture at their ends is in [0, 1], channels last. A network that works better on [-1, 1] rescales inside.
+Every picture at their ends is in [0, 1], channels last. A network that works better on [-1, 1] rescales inside. What comes
+out is in single precision, also where Keras is told to compute in half (see :func:`imggen_lib.backend.half_precision`).
 """
 
 import keras
@@ -67,7 +68,9 @@ def image_generator(image_shape, latent_dim, *, hidden=128, filters=(64, 32), ba
         x = layers.Conv2DTranspose(count, 4, strides=2, padding="same", use_bias=not batch_norm)(x)
         x = activate(x)
     # The last doubling goes straight to the picture: at full size every further channel would cost the most.
-    image = layers.Conv2DTranspose(channels, 4, strides=2, padding="same", activation="sigmoid", name="image")(x)
+    image = layers.Conv2DTranspose(
+        channels, 4, strides=2, padding="same", activation="sigmoid", name="image", dtype="float32"
+    )(x)
     return keras.Model(latent, image, name=name)
 
 
@@ -135,10 +138,10 @@ def image_discriminator(
     x = layers.LeakyReLU(0.2)(x)
     if dropout:
         x = layers.Dropout(dropout)(x)
-    logits = wrap(layers.Dense(1, name="logit"))(x)
+    logits = wrap(layers.Dense(1, name="logit", dtype="float32"))(x)
     if checks.integer(classes, "classes", minimum=0):
-        own = wrap(layers.Dense(classes, use_bias=False, name="class_logits"))(x)
-        logits = layers.Add()([logits, own])
+        own = wrap(layers.Dense(classes, use_bias=False, name="class_logits", dtype="float32"))(x)
+        logits = layers.Add(dtype="float32")([logits, own])
     return keras.Model(image, logits, name=name)
 
 
@@ -173,9 +176,9 @@ def image_encoder(image_shape, latent_dim, *, filters=(32, 64), hidden=128, name
     """
     image, x = _convolutions(image_shape, filters, batch_norm=False)
     x = layers.LeakyReLU(0.2)(layers.Dense(hidden)(x))
-    mean = layers.Dense(latent_dim, name="mean")(x)
+    mean = layers.Dense(latent_dim, name="mean", dtype="float32")(x)
     # Zeros at the start: the first codes have variance 1, and no exponential can overflow.
-    log_variance = layers.Dense(latent_dim, kernel_initializer="zeros", name="log_variance")(x)
+    log_variance = layers.Dense(latent_dim, kernel_initializer="zeros", name="log_variance", dtype="float32")(x)
     return keras.Model(image, [mean, log_variance], name=name)
 
 
@@ -209,7 +212,7 @@ def image_features(image_shape, feature_dim=64, *, filters=(32, 64, 64), dropout
         x = layers.Conv2D(count, 3, strides=2 if stage < 2 else 1, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(image, layers.Dense(feature_dim, activation="relu")(x), name=name)
+    return keras.Model(image, layers.Dense(feature_dim, activation="relu", dtype="float32")(x), name=name)
 
 
 def image_unet(image_shape, *, classes=0, filters=(48, 96), blocks=2, name="unet"):
@@ -284,7 +287,7 @@ def image_unet(image_shape, *, classes=0, filters=(48, 96), blocks=2, name="unet
         x = layers.Concatenate()([x, memory])
         for _ in range(blocks):
             x = block(x, count)
-    options = {"strides": 2, "padding": "same", "kernel_initializer": "zeros", "name": "velocity"}
+    options = {"strides": 2, "padding": "same", "kernel_initializer": "zeros", "name": "velocity", "dtype": "float32"}
     return keras.Model(inputs, layers.Conv2DTranspose(image.shape[-1], 4, **options)(_normalised(x)), name=name)
 
 

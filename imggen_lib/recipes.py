@@ -48,6 +48,9 @@ class Recipe:
         Adam's momentum.
     generates : bool
         Whether the model draws pictures.
+    half : bool
+        Whether its networks may compute in half precision where a GPU is made for it. Not in a GAN, whose two networks
+        live by small differences, nor where a likelihood is to be exact.
 
     Examples
     --------
@@ -64,6 +67,7 @@ class Recipe:
     learning_rate: float
     beta_1: float = 0.9
     generates: bool = True
+    half: bool = False
 
     def budget(self, profile):
         """Return the budget of a profile, ``"quick"`` or ``"full"``."""
@@ -156,6 +160,7 @@ _RECIPES = {
             batch_size=128,
             learning_rate=2e-3,
             generates=False,
+            half=True,
         ),
         Recipe(
             "gan",
@@ -210,7 +215,7 @@ _RECIPES = {
             "Autoregressive model that draws a chosen kind of clothes, pixel by pixel",
             _pixelcnn,
             quick=Budget("fashion_mnist", 200),
-            full=Budget("fashion_mnist_full", 1200),
+            full=Budget("fashion_mnist_full", 4000),
             batch_size=32,
             learning_rate=2e-3,
         ),
@@ -231,6 +236,7 @@ _RECIPES = {
             full=Budget("fashion_mnist_full", 5000),
             batch_size=64,
             learning_rate=1e-3,
+            half=True,
         ),
         Recipe(
             "marble_reader",
@@ -241,6 +247,7 @@ _RECIPES = {
             batch_size=64,
             learning_rate=2e-3,
             generates=False,
+            half=True,
         ),
         Recipe(
             "marble_diffusion",
@@ -250,6 +257,7 @@ _RECIPES = {
             full=Budget("captioned_marbles", 5000),
             batch_size=32,
             learning_rate=1e-3,
+            half=True,
         ),
     )
 }

@@ -15,7 +15,7 @@ from imggen_lib.callbacks import Diverged, ProgressBar, Snapshots, StopIfDiverge
 
 __all__ = [
     "Batches", "Checkpoint", "Diverged", "ProgressBar", "Snapshots", "StopIfDiverged", "StopOnSignal", "TimeBudget",
-    "load", "profile", "save", "train",
+    "choose", "load", "profile", "save", "train",
 ]  # fmt: skip
 
 PROFILES = ("quick", "full")
@@ -37,6 +37,17 @@ def profile():
     True
     """
     return checks.choice(os.environ.get("IMGGEN_PROFILE", "quick"), "IMGGEN_PROFILE", PROFILES)
+
+
+def choose(*, quick, full):
+    """Return one of two values, as :func:`profile` says: how long a page trains, say.
+
+    Examples
+    --------
+    >>> choose(quick=1, full=10) in (1, 10)
+    True
+    """
+    return {"quick": quick, "full": full}[profile()]
 
 
 class Batches(keras.utils.PyDataset):

@@ -291,10 +291,20 @@ def _provenance():
     versions = {name: importlib.metadata.version(name) for name in ("keras", "numpy", "scikit-image")}
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     return (
-        f"{os.environ.get('IMGGEN_PROFILE', 'quick')} profile, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"Keras {versions['keras']} on {backend} {importlib.metadata.version(backend)}, NumPy {versions['numpy']}, "
-        f"scikit-image {versions['scikit-image']}, on {time.strftime('%Y-%m-%d')}"
+        f"{os.environ.get('IMGGEN_PROFILE', 'quick')} profile, {os.cpu_count()} cores, {_gpus()}, "
+        f"Python {platform.python_version()}, Keras {versions['keras']} on {backend} "
+        f"{importlib.metadata.version(backend)}, NumPy {versions['numpy']}, scikit-image {versions['scikit-image']}, "
+        f"on {time.strftime('%Y-%m-%d')}"
     )
+
+
+def _gpus():
+    """The names of the GPUs, as NVIDIA's own program tells them."""
+    if not shutil.which("nvidia-smi"):
+        return "no GPU"
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    found = subprocess.run(query, capture_output=True, text=True).stdout.splitlines()
+    return ", ".join(found) or "no GPU"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ class GenerativeModel(keras.Model):
     #: How many classes a conditional model was trained with; None if it draws without labels.
     classes = None
 
+    def __init__(self, **options):
+        # Losses are computed in single precision, also where the networks inside compute in half.
+        super().__init__(**{"dtype": "float32", **options})
+
     def sample(self, n, *, seed, labels=None):
         """Draw pictures.
 

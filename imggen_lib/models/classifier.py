@@ -29,10 +29,10 @@ class Classifier(keras.Model):
     """
 
     def __init__(self, body, classes, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.body = body
         self.classes = checks.integer(classes, "classes", minimum=2)
-        self.head = keras.layers.Dense(self.classes, name="logits")
+        self.head = keras.layers.Dense(self.classes, name="logits", dtype="float32")
         self.head.build(body.output_shape)
         self.built = True
 

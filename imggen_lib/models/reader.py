@@ -31,10 +31,10 @@ class Reader(keras.Model):
     """
 
     def __init__(self, body, counts, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.body = body
         self.counts = tuple(checks.integer(count, "counts", minimum=2) for count in counts)
-        self.head = keras.layers.Dense(sum(self.counts), name="logits")
+        self.head = keras.layers.Dense(sum(self.counts), name="logits", dtype="float32")
         self.head.build(body.output_shape)
         self.built = True
 

@@ -1,5 +1,6 @@
-"""Freed memory is kept: counted by how often the operating system has to hand out a page."""
+"""Freed memory is kept, counted by how often the operating system has to hand out a page; and threads do not wait."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -35,10 +36,24 @@ def test_160_megabytes_of_arrays_are_handed_out_again_without_the_operating_syst
 
 
 def test_it_says_whether_it_did_anything(monkeypatch):
-    from imggen_lib import memory
+    from imggen_lib import machine
 
     monkeypatch.setenv("IMGGEN_KEEP_MEMORY", "0")
-    assert memory.keep_freed() is False
+    assert machine.keep_freed() is False
     monkeypatch.delenv("IMGGEN_KEEP_MEMORY")
-    monkeypatch.setattr(memory.sys, "platform", "win32")
-    assert memory.keep_freed() is False
+    monkeypatch.setattr(machine.sys, "platform", "win32")
+    assert machine.keep_freed() is False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="OpenBLAS is what NumPy brings there")
+@pytest.mark.parametrize(("asked", "threads"), [(None, 1), ("2", 2)])
+def test_linear_algebra_has_one_thread_unless_the_reader_asked_for_more(asked, threads):
+    program = """
+import imggen_lib, numpy as np, threadpoolctl
+print([pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"])
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    environment |= {"OPENBLAS_NUM_THREADS": asked} if asked else {}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    pools = ast.literal_eval(done.stdout)
+    assert pools and set(pools) == {min(threads, len(os.sched_getaffinity(0)))}

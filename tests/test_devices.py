@@ -1,0 +1,186 @@
+"""Several devices, a killed training, half precision: what must not change the result."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from imggen_lib import backend, catalog, networks, training
+from imggen_lib.models import VAE, Classifier, Diffusion
+
+ON_DEVICES = """
+import json, sys
+import keras
+from imggen_lib import backend, datasets, networks, training
+from imggen_lib.models import GAN, Diffusion
+
+digits, report = datasets.load("digits"), {"devices": len(keras.distribution.list_devices())}
+shape = digits.image_shape
+families = {
+    "gan": lambda: GAN(networks.image_generator(shape, 3, filters=(4,)), networks.image_discriminator(shape, filters=(4,))),
+    "diffusion": lambda: Diffusion(networks.image_unet(shape, classes=10, filters=(8,), blocks=1)),
+}
+for name, build in families.items():
+    for devices in (1, 4):
+        losses = []
+        note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"])))
+        keras.utils.set_random_seed(0)
+        record = {"steps": 0, "seconds": 0.0}
+        with backend.shared_among(devices, batch_size=16):
+            model = build()
+            model.compile(optimizer=keras.optimizers.SGD(1e-2))
+            training.train(model, digits, record, steps=6, batch_size=16, seed=0, checkpoint=sys.argv[1], callbacks=[note])
+            report[f"{name} on"] = len(model.trainable_variables[0].value.sharding.device_set)
+        report[f"{name} {devices}"] = losses
+        report[f"{name} {devices} draws"] = model.sample(2, seed=0).tolist()
+print(json.dumps(report))
+"""
+
+
+def program(code, *arguments, **variables):
+    environment = {**os.environ, **variables}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def on_devices(tmp_path_factory):
+    """What one and four virtual devices make of the same training, with JAX."""
+    path = tmp_path_factory.mktemp("devices") / "state.keras"
+    flags = "--xla_force_host_platform_device_count=4"
+    run = program(ON_DEVICES, path, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu", XLA_FLAGS=flags)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ["gan", "diffusion"])
+def test_four_devices_learn_what_one_learns(on_devices, name):
+    assert on_devices["devices"] == on_devices[f"{name} on"] == 4
+    one, four = on_devices[f"{name} 1"], on_devices[f"{name} 4"]
+    assert len(one) == 6 and one[0] != one[-1]
+    np.testing.assert_allclose(four, one, rtol=1e-5)
+    np.testing.assert_allclose(on_devices[f"{name} 4 draws"], on_devices[f"{name} 1 draws"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("devices", "batch_size", "message"),
+    [(0, 8, "devices is 0"), (2.5, 8, "devices is 2.5"), (512, 512, "devices is 512")],
+)
+def test_devices_that_cannot_be_had_are_refused(devices, batch_size, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        backend.shared_among(devices, batch_size)
+
+
+def test_more_than_one_device_needs_jax(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
+    with pytest.raises(ValueError, match="set KERAS_BACKEND=jax"):
+        backend.shared_among(2, 64)
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr("keras.distribution.list_devices", lambda: ["gpu:0", "gpu:1", "gpu:2"])
+    with pytest.raises(ValueError, match="64 pictures cannot be shared equally among 3"):
+        backend.shared_among(3, 64)
+
+
+TRAINING = """
+import os, signal, sys
+import keras
+from imggen_lib import datasets, networks, training
+from imggen_lib.models import VAE
+
+path, kept = sys.argv[1], int(sys.argv[2])
+digits = datasets.load("digits")
+if os.path.exists(path):
+    model, record = training.load(path)
+else:
+    keras.utils.set_random_seed(0)
+    shape = digits.image_shape
+    decoder = networks.image_generator(shape, 2, filters=(4,), batch_norm=False)
+    model, record = VAE(networks.image_encoder(shape, 2, filters=(4,)), decoder), {"steps": 0, "seconds": 0.0}
+    model.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, 40)))
+
+
+save = training.save
+# Saved after every step, where usually a minute passes, but not after the one that is the last before the end.
+training.Checkpoint.__init__.__kwdefaults__["every"] = 0.0
+training.save = lambda model, path, record: save(model, path, record) if record["steps"] <= kept else None
+
+
+class Kill(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if record["steps"] == kept + 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+training.train(model, digits, record, steps=40, batch_size=16, seed=0, checkpoint=path, callbacks=[Kill()])
+"""
+
+
+def test_a_killed_training_goes_on_from_what_was_kept_and_ends_the_same(tmp_path):
+    """SIGKILL leaves no time to save: three steps are lost, done again, and the end is bit for bit the same."""
+    whole, killed = tmp_path / "whole.keras", tmp_path / "killed.keras"
+    assert program(TRAINING, whole, 1000).returncode == 0
+    assert program(TRAINING, killed, 20).returncode == -signal.SIGKILL
+    assert training.load(killed)[1]["steps"] == 20
+    assert program(TRAINING, killed, 1000).returncode == 0
+    (one, facts), (other, others) = training.load(whole), training.load(killed)
+    assert facts["steps"] == others["steps"] == 40
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture
+def brain_floats(monkeypatch):
+    """As on a GPU that is made for them."""
+    monkeypatch.setattr(backend, "_has_brain_floats", lambda: True)
+
+
+def second_loss(build, half, digits):
+    keras.utils.set_random_seed(0)
+    with backend.half_precision(half):
+        model = build(digits.image_shape)
+    model.compile(optimizer=keras.optimizers.SGD(1e-3))
+    history = model.fit(digits.x_train[:64], digits.y_train[:64], batch_size=64, epochs=2, verbose=0).history
+    return model, history["loss"][1]  # before the first step, a network that begins with zeros rounds nothing
+
+
+BUILDERS = {
+    "classifier": lambda shape: Classifier(networks.image_features(shape, 8, filters=(8, 8)), 10),
+    "diffusion": lambda shape: Diffusion(networks.image_unet(shape, classes=10, filters=(8,), blocks=1)),
+    "vae": lambda shape: VAE(
+        networks.image_encoder(shape, 2, filters=(4,)), networks.image_generator(shape, 2, filters=(4,), batch_norm=False)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_half_precision_changes_a_loss_by_its_rounding_and_no_weight_is_kept_in_it(brain_floats, digits, name):
+    _, whole = second_loss(BUILDERS[name], False, digits)
+    model, half = second_loss(BUILDERS[name], True, digits)
+    assert whole != half and half == pytest.approx(whole, rel=0.05)
+    assert {weight.dtype for weight in model.weights} <= {"float32", "int32", "uint32", "int64"}
+    assert "bfloat16" in {layer.compute_dtype for layer in model._flatten_layers()}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_half_precision_is_left_alone_where_no_gpu_is_made_for_it():
+    with backend.half_precision():
+        assert keras.config.dtype_policy().name == "float32"
+
+
+def test_recipes_whose_likelihood_is_exact_keep_single_precision():
+    assert not any(catalog.recipe(name).half for name in ("pixelcnn", "flow", "gan", "vae"))
+    assert catalog.recipe("diffusion").half
+
+
+@pytest.mark.parametrize("kind", ["quick", "full"])
+def test_a_page_chooses_by_the_profile(monkeypatch, kind):
+    monkeypatch.setenv("IMGGEN_PROFILE", kind)
+    assert training.choose(quick="quick", full="full") == kind
