@@ -1,4 +1,4 @@
-"""What the book needs beyond Sphinx and its extensions: tables of where it has what the five texts have."""
+"""What the book needs beyond Sphinx and its extensions: tables of coverage, and docstrings as this library writes them."""
 
 from itertools import groupby
 from pathlib import Path
@@ -8,6 +8,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from myst_parser.mdit_to_docutils.base import default_slugify
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.inspect import signature, stringify_signature
 
 COVERAGE = Path(__file__).with_name("coverage.yml")
 
@@ -46,7 +47,53 @@ def parts_of(coverage, letter):
     return [(part, [f"{sections[number]} ({number})" for number in part["in"][letter]]) for part in parts]
 
 
+def show_constructor(app, what, name, thing, options, shown, returns):
+    """Show the arguments of ``__init__``, which Keras's classes hide behind ``*args, **kwargs``."""
+    if what == "class" and shown == "(*args, **kwargs)":
+        return stringify_signature(signature(thing.__init__, bound_method=True)), returns
+    return None
+
+
+def keep_colons(app, what, name, thing, options, lines):
+    """Keep what stands before a colon, in the description of a constant or property, from being taken for its type."""
+    if what in ("attribute", "data", "property") and lines:
+        lines[0] = f": {lines[0]}"
+
+
+def say_what_else(app, what, name, thing, options, lines):
+    """Say after the first paragraph which names of others a room hands on, and what a class has from one of ours."""
+    said = []
+    if what == "module":
+        handed_on = [getattr(thing, key) for key in getattr(thing, "__all__", ())]
+        said = [link("obj", one) for one in handed_on if getattr(one, "__module__", name) != name]
+        said = [f"Also to be had from here: {', '.join(said)}."] if said else []
+    elif what == "class":
+        seen = {*vars(thing), *options["exclude-members"]}
+        for base in thing.__mro__[1:]:
+            if not base.__module__.startswith("imggen_lib."):
+                continue
+            new = [key for key, one in vars(base).items() if key not in seen and key[0] != "_" and one.__doc__]
+            new = [key for key in new if callable(getattr(base, key)) or isinstance(vars(base)[key], property)]
+            if new:
+                methods = ", ".join(f":py:obj:`~{base.__module__}.{base.__qualname__}.{key}`" for key in new)
+                said.append(f"{'from' if said else 'From'} {link('class', base)} it has {methods}")
+            seen |= set(vars(base))
+        said = ["; ".join(said) + "."] if said else []
+    if said:
+        end = lines.index("") if "" in lines else len(lines)
+        lines[end:end] = ["", *said]
+
+
+def link(role, thing):
+    """Refer to a thing where it is defined, by its own name."""
+    return f":py:{role}:`~{thing.__module__}.{thing.__qualname__}`"
+
+
 def setup(app):
     """Tell Sphinx."""
     app.add_directive("coverage", Coverage)
+    app.connect("autodoc-process-signature", show_constructor)
+    # Before napoleon, which comes at 500.
+    app.connect("autodoc-process-docstring", keep_colons, priority=400)
+    app.connect("autodoc-process-docstring", say_what_else, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
