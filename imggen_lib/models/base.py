@@ -61,6 +61,8 @@ class GenerativeModel(keras.Model):
         """
         if y is not None and self.classes:
             y = self._check_labels(ops.convert_to_numpy(y), len(y))
+        elif self.classes and hasattr(x, "shape"):
+            self._one_hot(None)  # refused now: on JAX an error within a step would cost the model its weights
         # Left to itself, the first step makes the optimizer's variables, and TensorFlow traces all of it a second time.
         if self.compiled and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
