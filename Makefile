@@ -33,7 +33,7 @@ test-jax: $(SETUP) ## the library's tests with JAX under Keras
 test-lowest test-newest: test-%: ## the library's tests with the lowest or newest packages that pyproject.toml allows
 	$(PYTHON) -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet uv
 	.venv-uv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-$*
-	VIRTUAL_ENV=.venv-$* .venv-uv/bin/uv pip install --quiet --resolution $(RESOLUTION_$*) --editable ".[book,test]"
+	VIRTUAL_ENV=.venv-$* .venv-uv/bin/uv pip install --quiet --resolution $(RESOLUTION_$*) --editable ".[book,test,jax]"
 	.venv-$*/bin/$(LIBRARY_TESTS)
 
 gpu-test: $(SETUP)-gpu ## the library's tests on a GPU, with JAX
