@@ -116,7 +116,7 @@ def gradients(function, *parts):
 
 
 def test_one_loss_gives_each_network_the_gradient_of_its_own_loss_alone():
-    """The heart of the GAN: held against two tapes, one a network, on the same latent vectors."""
+    """The heart of the GAN: held against each network's own loss alone, on the same latent vectors."""
     keras.utils.set_random_seed(0)
     generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
     discriminator = networks.image_discriminator((8, 8, 1), filters=(4,))
@@ -136,9 +136,8 @@ def test_one_loss_gives_each_network_the_gradient_of_its_own_loss_alone():
         fake = ops.stop_gradient(generator(latent, training=True))
         return gan_room.discriminator_loss(discriminator(real, training=True), discriminator(fake, training=True))
 
-    (of_generator, theirs), (of_discriminator, others) = (
-        gradients(for_generator, generator), gradients(for_discriminator, discriminator)
-    )  # fmt: skip
+    of_generator, theirs = gradients(for_generator, generator)
+    of_discriminator, others = gradients(for_discriminator, discriminator)
     assert loss == pytest.approx(of_generator + of_discriminator, rel=1e-6)
     for network_ours, network_theirs in zip(ours, theirs + others, strict=True):
         assert max(np.abs(gradient).max() for gradient in network_theirs) > 1e-3
