@@ -8,8 +8,8 @@ SETUP := .venv/.set-up
 LIBRARY_TESTS := python -m pytest -n 2 --dist loadfile --ignore=tests/browser --ignore=tests/test_build.py
 RESOLUTION_lowest := lowest-direct
 RESOLUTION_newest := highest
-# Neither framework takes the whole memory of the GPU for itself.
-ON_GPU := KERAS_BACKEND=jax TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
+# JAX stops if it finds no GPU, and neither framework takes the whole memory of it for itself.
+ON_GPU := KERAS_BACKEND=jax JAX_PLATFORMS=cuda,cpu TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
 
 .PHONY: help book test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench weights clean
 
@@ -32,7 +32,7 @@ test-jax: $(SETUP) ## the library's tests with JAX under Keras
 
 test-lowest test-newest: test-%: ## the library's tests with the lowest or newest packages that pyproject.toml allows
 	$(PYTHON) -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet uv
-	.venv-uv/bin/uv venv --quiet --clear --python $(PYTHON) .venv-$*
+	.venv-uv/bin/uv venv --quiet --clear --seed --python $(PYTHON) .venv-$*
 	VIRTUAL_ENV=.venv-$* .venv-uv/bin/uv pip install --quiet --resolution $(RESOLUTION_$*) --editable ".[book,test,jax]"
 	.venv-$*/bin/$(LIBRARY_TESTS)
 
@@ -59,11 +59,12 @@ weights: $(SETUP) ## train every model of the catalog again, hours
 	for model in $$($(BIN)/python -c "from imggen_lib import catalog; print(*catalog.names())"); do \
 	  $(BIN)/imggen train $$model --profile full -o data/weights/$$model.npz || exit 1; done
 
-clean: ## remove what was built, and the environment
-	rm -rf _build .venv build imggen_lib.egg-info
+clean: ## remove what was built, and the environments
+	rm -rf _build .venv .venv-* build imggen_lib.egg-info
 
 # The exact set of packages that the tests ran with, then the library itself, editable.
 $(SETUP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("make: $(PYTHON) is Python %d.%d, and the packages are for 3.11, 3.12 and 3.13; name another: make book PYTHON=python3.13" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --editable .

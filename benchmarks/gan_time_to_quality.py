@@ -134,9 +134,7 @@ class Critic(Peer):
 
 
 ENTRIES = {
-    "ours": race.Entry(
-        "`imggen train gan`", lambda seed: race.Recipe("gan", seed), seeds=(0, 1, 2, 3, 4), seconds=120, timed=40
-    ),
+    "ours": race.Entry("`imggen train gan`", race.Recipe.of("gan"), seeds=(0, 1, 2, 3, 4), seconds=120, timed=40),
     "dcgan": race.Entry("DCGAN, TensorFlow's tutorial", Tutorial, seeds=(0,), seconds=1800, timed=8),
     "wgan_gp": race.Entry("WGAN-GP, keras.io", Critic, seeds=(0,), seconds=1800, timed=1),
 }

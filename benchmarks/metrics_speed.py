@@ -5,25 +5,24 @@ The peers are no part of this project's environment. In one of their own, with t
     python -m venv /tmp/peers && /tmp/peers/bin/pip install torch-fidelity prdc
     PYTHONPATH=. /tmp/peers/bin/python benchmarks/metrics_speed.py
 
-A peer that is not installed is left out. Ours and theirs are called in turn, in one run, so that whatever else the machine
-does disturbs both, on one core, since threads that wait for each other spend time too. Processor time is measured, which
-waiting for other programs does not add to. Each pair of calls gives one ratio; the table has the median ratio and the
-middle half of them. Written to ``metrics_speed.md``. No test depends on it: a test that measures time fails by chance.
+A peer that is not installed is left out. All run on one core, since threads that wait for each other spend time too. What
+is timed, and how, stands in ``speed.py``. Written to ``metrics_speed.md``.
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import importlib.util
 import io
 import os
 import platform
-import time
 from pathlib import Path
 
 # NumPy and PyTorch read these when they are imported.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 import numpy as np
+import speed
 
 from imggen_lib import metrics
 
@@ -122,23 +121,14 @@ def main():
         "|---|---|---:|---:|---:|---|",
     ]
     for name, peer, ours, our_sets, theirs, their_sets in contests():
-        pairs = [(timed(ours, our_sets), timed(theirs, their_sets)) for _ in range(REPEATS + 1)]
-        seconds = np.array(pairs[1:])
-        our_time, their_time = 1000 * np.median(seconds, axis=0)
-        low, ratio, high = np.percentile(seconds[:, 0] / seconds[:, 1], [25, 50, 75])
-        verdict = "faster" if high < 1 else "slower" if low > 1 else "no difference seen"
+        sides = functools.partial(ours, *our_sets), functools.partial(theirs, *their_sets)
+        seconds = speed.in_turn(sides, REPEATS).T
+        mine, its = 1000 * np.median(seconds, axis=1)
         lines.append(
-            f"| {name} | {peer} | {our_time:,.0f} | {their_time:,.0f} | {ratio:.2f} ({low:.2f} to {high:.2f}) | {verdict} |"
+            f"| {name} | {peer} | {mine:,.0f} | {its:,.0f} | {speed.ratio(*seconds)} | {speed.verdict(*seconds)} |"
         )
         print(lines[-1], flush=True)
     TABLE.write_text("\n".join(lines) + "\n")
-
-
-def timed(side, arguments):
-    """Return how many seconds of the processor one call takes."""
-    began = time.process_time()
-    side(*arguments)
-    return time.process_time() - began
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def _train(arguments):
                     )
         else:
             model = _fresh(recipe, dataset, seed, steps)
-            record = _new_record(recipe, dataset, seed, profile, kind)
+            record = _new_record(recipe, dataset, seed, profile, kind, arguments.devices)
         budgets = {"steps": steps, "seconds": arguments.seconds}
         finished = training.train(
             model, dataset, record, **budgets, batch_size=recipe.batch_size, seed=seed, checkpoint=partial
@@ -191,10 +191,14 @@ def _load(path):
     return model, record
 
 
-def _new_record(recipe, dataset, seed, profile, kind):
+def _new_record(recipe, dataset, seed, profile, kind, devices):
     """What is known of a training before it begins."""
     import keras
 
+    from imggen_lib import backend
+
+    with backend.half_precision(recipe.half):
+        precision = keras.config.dtype_policy().name
     return {
         "model": recipe.name,
         "dataset": dataset.name,
@@ -209,6 +213,8 @@ def _new_record(recipe, dataset, seed, profile, kind):
         "started": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "software": f"Keras {keras.__version__} on {keras.backend.backend()}, Python {platform.python_version()}",
+        "devices": devices,
+        "precision": precision,
     }
 
 

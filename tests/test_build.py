@@ -1,7 +1,6 @@
 """The build of the book: each kind of fault is planted in a small book and must be caught, with the page's name."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -121,4 +120,3 @@ def test_the_front_page_quotes_a_figure_of_this_run_and_a_figure_that_no_page_dr
 def test_the_whole_of_the_tools_folder_is_what_the_makefile_calls():
     makefile = (ROOT / "Makefile").read_text()
     assert [path.name for path in (ROOT / "tools").glob("*.py") if f"tools/{path.name}" not in makefile] == []
-    assert shutil.which("make")

@@ -65,6 +65,7 @@ def test_train_writes_a_model_with_its_record_and_nothing_else(trained):
     assert (record["model"], record["dataset"], record["seed"]) == ("vae_2d", "digits", 0)
     assert record["steps"] == int(model.optimizer.iterations) >= 1 and record["seconds"] >= 1
     assert record["image_shape"] == [8, 8, 1] and len(record["class_names"]) == 10
+    assert (record["devices"], record["precision"]) == (1, "float32")
     assert record["quality"] == "not scored: there are no features for digits"
 
 

@@ -103,15 +103,15 @@ def test_the_embedded_clothes_are_the_first_of_each_class_of_the_full_set(clothe
         for folder in (datasets.DEBIAN_FOLDER, datasets.KERAS_FOLDER)
         if all((folder / name).is_file() for name in datasets.FASHION_MNIST_FILES)
     ]
-    for folder in copies[:1]:
-        full = datasets.load("fashion_mnist_full", data_dir=folder)
-        assert full.x_train.shape == (60000, 28, 28, 1) and full.x_test.shape == (10000, 28, 28, 1)
-        for part, count in (("train", 1000), ("test", 200)):
-            images, labels = make_fashion_mnist.first_of_each_class(
-                getattr(full, f"x_{part}"), getattr(full, f"y_{part}"), count
-            )
-            np.testing.assert_array_equal(getattr(clothes, f"x_{part}"), images)
-            np.testing.assert_array_equal(getattr(clothes, f"y_{part}"), labels)
+    if not copies:
+        pytest.skip("no copy of the full set lies on this machine")
+    full = datasets.load("fashion_mnist_full", data_dir=copies[0])
+    assert full.x_train.shape == (60000, 28, 28, 1) and full.x_test.shape == (10000, 28, 28, 1)
+    for part, count in (("train", 1000), ("test", 200)):
+        whole = getattr(full, f"x_{part}"), getattr(full, f"y_{part}")
+        images, labels = make_fashion_mnist.first_of_each_class(*whole, count)
+        np.testing.assert_array_equal(getattr(clothes, f"x_{part}"), images)
+        np.testing.assert_array_equal(getattr(clothes, f"y_{part}"), labels)
 
 
 def test_class_names_say_what_the_pictures_show(digits, clothes):

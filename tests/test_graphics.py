@@ -180,10 +180,10 @@ def test_gradient_noise_is_zero_on_its_lattice_and_bounded_between(down, across,
 
 def test_gradient_noise_has_the_slope_that_was_drawn():
     """At a lattice point the height is 0 and the fade flat, so the next pixel's height is the slope's share."""
-    noise = graphics.gradient_noise((4000, 4000), (4, 4), rng=0)
+    noise = graphics.gradient_noise((400, 400), (4, 4), rng=0)
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (4, 4))
-    np.testing.assert_allclose(noise[::1000, 1::1000] * 1000, np.cos(angles), atol=1e-4)
-    np.testing.assert_allclose(noise[1::1000, ::1000] * 1000, np.sin(angles), atol=1e-4)
+    np.testing.assert_allclose(noise[::100, 1::100] * 100, np.cos(angles), atol=2e-3)
+    np.testing.assert_allclose(noise[1::100, ::100] * 100, np.sin(angles), atol=2e-3)
 
 
 def test_gradient_noise_repeats_without_a_seam():

@@ -8,7 +8,9 @@ import sys
 import pytest
 
 PROGRAM = """
+import ctypes
 import resource
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: a huge page is handed out at once, however large
 import numpy as np
 import imggen_lib
 def faults():
