@@ -4,6 +4,7 @@ Which backend is used is Keras's own choice: the variable ``KERAS_BACKEND``, set
 """
 
 import contextlib
+import re
 
 import keras
 
@@ -152,5 +153,7 @@ def _has_brain_floats():
     if keras.backend.backend() == "jax":
         import jax
 
-        return float(getattr(jax.devices()[0], "compute_capability", 0)) >= 8
+        # AMD's devices have names there, such as gfx942.
+        number = re.fullmatch(r"\d+(\.\d+)?", str(getattr(jax.devices()[0], "compute_capability", "")))
+        return number is not None and float(number[0]) >= 8
     return False

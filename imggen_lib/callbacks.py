@@ -1,6 +1,7 @@
 """What watches a training while Keras runs it: budgets, progress, snapshots, and two reasons to stop."""
 
 import signal
+import threading
 import time
 
 import keras
@@ -51,6 +52,12 @@ class ProgressBar(keras.callbacks.Callback):
     ----------
     steps, seconds : float, optional
         The whole budget: one of the two.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), batch_size=2, verbose=0, callbacks=[ProgressBar(steps=4)])
     """
 
     def __init__(self, *, steps=None, seconds=None):
@@ -128,8 +135,8 @@ class Diverged(ValueError):
 class StopIfDiverged(keras.callbacks.Callback):
     """Stop ``fit`` with an error when the loss is NaN or infinite, and put the model back to where it was well.
 
-    By the time that a loss is NaN the weights are spoilt. So every so many steps a copy of all that training changes
-    (weights, optimizer, random generators) is kept, if every number in it is finite.
+    By the time that a loss is NaN the weights are spoilt. So every so many steps, and at the end, a copy of all that
+    training changes (weights, optimizer, random generators) is kept, if every number in it is finite.
 
     Parameters
     ----------
@@ -169,8 +176,7 @@ class StopIfDiverged(keras.callbacks.Callback):
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self.began = int(self.model.optimizer.iterations)
-        self._keep()
-        if self.copy is None:
+        if not self._keep():
             raise ValueError("a weight of the model is NaN or infinite before training; build it anew, or load it again")
 
     def on_train_batch_end(self, batch, logs=None):
@@ -183,6 +189,9 @@ class StopIfDiverged(keras.callbacks.Callback):
             self._keep()
 
     def on_train_end(self, logs=None):
+        # The loss of a step comes from before its update, so nobody has seen yet what the last update did.
+        if self.failure is None and not self._keep():
+            self.failure = f"a weight became NaN or infinite by step {self._step()}"
         if self.failure is None:
             return
         for variable, value in zip(self._variables(), self.copy, strict=True):
@@ -193,9 +202,12 @@ class StopIfDiverged(keras.callbacks.Callback):
         )
 
     def _keep(self):
+        """Copy all that training changes, if every number is finite. Return whether it is."""
         copy = [keras.ops.convert_to_numpy(variable).copy() for variable in self._variables()]
-        if all(np.isfinite(array).all() for array in copy):
+        finite = all(np.isfinite(array).all() for array in copy)
+        if finite:
             self.copy, self.kept = copy, self._step()
+        return finite
 
     def _step(self):
         return int(self.model.optimizer.iterations) - self.began
@@ -207,7 +219,19 @@ class StopIfDiverged(keras.callbacks.Callback):
 class StopOnSignal(keras.callbacks.Callback):
     """Let Ctrl-C, or a polite request to end, stop training after the current batch rather than inside it.
 
-    Its attribute ``stopped`` tells whether that happened.
+    Its attribute ``stopped`` tells whether that happened. Python hands signals to the main thread alone, so in another
+    thread it watches for none.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> interrupt = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda *_: signal.raise_signal(signal.SIGINT))
+    >>> stopping = StopOnSignal()
+    >>> x = np.zeros((8, 1))
+    >>> history = model.fit(x, x, batch_size=2, epochs=100, verbose=0, callbacks=[stopping, interrupt])
+    >>> stopping.stopped, len(history.epoch)
+    (True, 1)
     """
 
     def __init__(self):
@@ -215,7 +239,8 @@ class StopOnSignal(keras.callbacks.Callback):
         self.stopped, self.former = False, {}
 
     def on_train_begin(self, logs=None):
-        self.former = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():
+            self.former = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def on_train_batch_end(self, batch, logs=None):
         if self.stopped:

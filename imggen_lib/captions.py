@@ -107,6 +107,9 @@ def read(caption):
 def _unknown(word, caption):
     if word in FACTORS["ground"]:
         return f"the caption {caption!r} says {word!r}, which only the ground can be: write 'on a {word} ground'"
+    if any(word in words for words in FACTORS.values()):
+        grounds = ", ".join(FACTORS["ground"])
+        return f"the caption {caption!r} says {word!r} of the ground, which can only be {grounds}"
     known = dict.fromkeys(word for words in FACTORS.values() for word in words)
     near = difflib.get_close_matches(word, [*known, *_OTHER_WORDS], n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
@@ -157,12 +160,30 @@ def caption(choice):
     -------
     str
 
+    Raises
+    ------
+    TypeError, ValueError
+        If these are no five whole numbers, or there is no such word.
+
     Examples
     --------
     >>> caption((1, 0, 1, 5, 0))
     'a large red striped marble on a blue ground, lit from the left'
     """
+    (choice,) = _choices([choice])
     return write({factor: words[index] for (factor, words), index in zip(FACTORS.items(), choice, strict=True)})
+
+
+def _choices(choices):
+    """Check rows of indices into the words of each factor."""
+    choices = np.asarray(choices)
+    if choices.ndim != 2 or choices.shape[1] != len(COUNTS):
+        raise ValueError(f"choices has the shape {choices.shape}; expected rows of {len(COUNTS)} indices")
+    if choices.dtype.kind not in "iu":
+        raise TypeError(f"choices has the dtype {choices.dtype}; expected whole numbers")
+    if (choices < 0).any() or (choices >= COUNTS).any():
+        raise ValueError(f"choices holds an index that there is not; the factors have {COUNTS} words")
+    return choices
 
 
 def decode(numbers):
@@ -231,7 +252,7 @@ def marbles(choices, *, rng, size=64):
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If the choices are no rows of five indices, each of which there is.
 
     Examples
@@ -239,11 +260,7 @@ def marbles(choices, *, rng, size=64):
     >>> marbles([(1, 0, 1, 5, 0)], rng=0).shape
     (1, 64, 64, 3)
     """
-    choices, rng = np.asarray(choices), checks.generator(rng)
-    if choices.ndim != 2 or choices.shape[1] != len(COUNTS) or choices.dtype.kind not in "iu":
-        raise ValueError(f"choices has the shape {choices.shape}; expected rows of {len(COUNTS)} indices")
-    if (choices < 0).any() or (choices >= COUNTS).any():
-        raise ValueError(f"choices holds an index that there is not; the factors have {COUNTS} words")
+    choices, rng = _choices(choices), checks.generator(rng)
     n, (sizes, hues, textures, grounds, lights) = len(choices), choices.T
     # Counted anticlockwise from the right, as angles are.
     azimuth = np.deg2rad(np.array([180, 0, 90, 270])[lights] + rng.uniform(-25, 25, n))

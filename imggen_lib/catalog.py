@@ -102,7 +102,7 @@ def export(model, path, facts):
     Raises
     ------
     ValueError
-        If a weight is too large for half precision.
+        If the path does not end in ``.npz``, or a weight is too large for half precision.
 
     Examples
     --------
@@ -113,6 +113,8 @@ def export(model, path, facts):
     ['tiny.json', 'tiny.npz']
     """
     path = Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"the file is {path}; expected a name that ends in .npz")
     arrays = {f"{index:03d}": np.asarray(weight) for index, weight in enumerate(_weights(model))}
     # Said this way round, so that NaN is refused too.
     if not all(np.abs(array).max(initial=0) <= np.finfo(np.float16).max for array in arrays.values()):

@@ -86,7 +86,7 @@ def image(array, name="image", *, ndim=(2, 3)):
     low, high = array.min(), array.max()
     if low < 0 or high > 1:
         raise ValueError(
-            f"{name} has values from {low:.4g} to {high:.4g}; expected [0, 1]: rescale it, or clip it with numpy.clip"
+            f"{name} has values from {low:.9g} to {high:.9g}; expected [0, 1]: rescale it, or clip it with numpy.clip"
         )
     return array
 
@@ -134,8 +134,8 @@ def image_shape(shape, *, halvings=0):
     >>> image_shape([28, 28, 1], halvings=2)
     (28, 28, 1)
     """
-    if len(shape) != 3:
-        raise ValueError(f"image_shape is {tuple(shape)}; expected (height, width, channels)")
+    if np.shape(shape) != (3,):
+        raise ValueError(f"image_shape is {shape!r}; expected (height, width, channels)")
     shape = tuple(integer(size, "image_shape") for size in shape)
     if any(side % 2**halvings for side in shape[:2]):
         raise ValueError(
@@ -192,7 +192,10 @@ def real(value, name, *, minimum=-np.inf, maximum=np.inf):
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}; expected a real number")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:
+        value = np.inf
     if not np.isfinite(value) or not minimum <= value <= maximum:
         raise ValueError(f"{name} is {value:g}; expected a finite number in [{minimum:g}, {maximum:g}]")
     return value
@@ -247,7 +250,7 @@ def labels(value, n, classes):
         raise TypeError(f"labels has the dtype {value.dtype}; expected whole numbers")
     if value.shape not in ((), (n,)):
         raise ValueError(f"labels has the shape {value.shape}; expected one class, or ({n},)")
-    if value.min() < 0 or value.max() >= classes:
+    if value.size and (value.min() < 0 or value.max() >= classes):
         raise ValueError(f"labels holds {value.min()} to {value.max()}; expected classes from 0 to {classes - 1}")
     return np.broadcast_to(value, (n,))
 

@@ -128,6 +128,9 @@ def _train(arguments):
     profile = arguments.profile or training.profile()
     budget = recipe.budget(profile)
     dataset = datasets.load(arguments.dataset or budget.dataset)
+    told = "classes" if dataset.y_train.ndim == 1 else "captions"
+    if recipe.learns_from not in (None, told):
+        raise ValueError(f"{recipe.name} learns from {recipe.learns_from}, and {dataset.name} has {told}")
     partial = output.with_suffix(".partial.keras")
     # A learning rate that falls over a number of steps cannot be resumed as one that does not.
     kind = f"{budget.steps} steps" if arguments.seconds is None else "seconds"
@@ -137,9 +140,9 @@ def _train(arguments):
             model, record = _load(partial if partial.is_file() else output)
             asked = {"model": recipe.name, "dataset": dataset.name, "seed": seed, "profile": profile, "budget": kind}
             for key, value in asked.items():
-                if record[key] != value:
+                if record.get(key) != value:
                     raise ValueError(
-                        f"--resume: that training has {key} {record[key]!r}, not {value!r}; give the same again"
+                        f"--resume: that training has {key} {record.get(key)!r}, not {value!r}; give the same again"
                     )
         else:
             model = _fresh(recipe, dataset, seed, steps)
@@ -222,7 +225,7 @@ def _quality(model, recipe, dataset):
     """Measure a trained model, in words."""
     from imggen_lib import scoring
 
-    if dataset.class_names == captions.WORDS:
+    if dataset.class_names == captions.WORDS and (model.classes or not recipe.generates):
         return _quality_with_captions(model, recipe, dataset)
     if not recipe.generates:
         right = model.classify(dataset.x_test).argmax(axis=1) == dataset.y_test
@@ -290,7 +293,7 @@ def _sample(arguments):
 def _told(arguments, model, facts, n, seed):
     """What a model is told to draw: classes, or captions; None if it is told nothing."""
     label, caption, name = arguments.label, arguments.caption, facts["model"]
-    if tuple(facts["class_names"]) == captions.WORDS:
+    if tuple(facts["class_names"]) == captions.WORDS and model.classes:
         if label is not None:
             raise ValueError(f"{name} draws from captions: write --caption instead of --label")
         if caption is None:

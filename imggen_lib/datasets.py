@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pooch
 import skimage.data
-import sklearn.datasets
-import sklearn.model_selection
 
 from imggen_lib import captions, checks, files, graphics
 
@@ -47,7 +45,7 @@ FASHION_MNIST_FILES = {
 #: Share of the parts that captions leave out.
 LEFT_OUT = 0.15
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-KERAS_FOLDER = Path("~/.keras/datasets/fashion-mnist").expanduser()
+KERAS_FOLDER = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")), "datasets", "fashion-mnist")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,7 +286,9 @@ def _from_bytes(name, x_train, y_train, x_test, y_test):
 
 
 def _digits(_):
-    digits = sklearn.datasets.load_digits()
+    from sklearn.datasets import load_digits  # takes longer to import than all the rest here
+
+    digits = load_digits()
     images = digits.images[..., np.newaxis].astype(np.float32) / 16
     return _split("digits", images, digits.target, tuple("0123456789"))
 
@@ -338,7 +338,9 @@ def _shared(name, arrays, class_names):
 
 def _split(name, images, labels, class_names):
     """Keep a fifth for testing, the same every time, balanced over the classes."""
-    x_train, x_test, y_train, y_test = sklearn.model_selection.train_test_split(
+    from sklearn.model_selection import train_test_split
+
+    x_train, x_test, y_train, y_test = train_test_split(
         images, labels.astype(np.int64), test_size=0.2, stratify=labels, random_state=0
     )
     return Dataset(name, x_train, y_train, x_test, y_test, class_names)

@@ -3,13 +3,18 @@
 import contextlib
 import hashlib
 import os
+import threading
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import PIL.ImageOps
 import skimage.io
 import skimage.util
+
+from imggen_lib import checks
 
 
 @contextlib.contextmanager
@@ -45,7 +50,7 @@ def replacing(path):
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist: create it, or choose another place")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -150,14 +155,15 @@ def read_image(path):
     Returns
     -------
     numpy.ndarray
-        float32 in [0, 1], ``(height, width)`` if grey, ``(height, width, 3)`` if in colour; transparency is left out.
+        float32 in [0, 1], upright, ``(height, width)`` if grey, ``(height, width, 3)`` if in colour; transparency is left
+        out.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no picture, is damaged, or holds several.
+        If it is no picture, is damaged, holds several, or numbers outside the range of its type.
 
     Examples
     --------
@@ -171,7 +177,7 @@ def read_image(path):
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     try:
-        image = skimage.util.img_as_float32(skimage.io.imread(path))
+        image = skimage.util.img_as_float32(_pixels(path))
     # The plugins raise whatever they like about a file that they cannot make sense of.
     except Exception as error:
         raise ValueError(f"{path} is no picture that can be read, or damaged ({type(error).__name__}: {error})") from error
@@ -179,4 +185,14 @@ def read_image(path):
         raise ValueError(f"{path} holds an array of shape {image.shape}; expected one picture, grey or in colour")
     if image.ndim == 3:
         image = image[..., 0] if image.shape[-1] == 2 else image[..., :3]
-    return image
+    return checks.image(image, str(path))
+
+
+def _pixels(path):
+    """The numbers in the file. A photograph may lie on its side, and one that is to be printed may have four inks."""
+    with open(path, "rb") as file:
+        if file.read(2) != b"\xff\xd8":  # no JPEG
+            return skimage.io.imread(path)
+    with PIL.Image.open(path) as photograph:
+        upright = PIL.ImageOps.exif_transpose(photograph)
+        return np.asarray(upright if upright.mode == "L" else upright.convert("RGB"))

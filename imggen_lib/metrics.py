@@ -140,7 +140,7 @@ def classifier_score(probabilities, *, splits=10):
     p = checks.real_array(probabilities, "probabilities", ndim=2).astype(np.float64)
     if p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
         raise ValueError("probabilities has a row that is no distribution; expected rows of at least 0 with the sum 1")
-    _at_least(checks.integer(splits, "splits"), "each split", probabilities=p)
+    _at_least(checks.integer(splits, "splits"), f"a division into {splits} parts", probabilities=p)
     parts = np.split(p, np.arange(1, splits) * len(p) // splits)
     # The mean divergence is the entropy of the mean less the mean entropy.
     divergences = [_x_log_x(part).sum(axis=1).mean() - _x_log_x(part.mean(axis=0)).sum() for part in parts]

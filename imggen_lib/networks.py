@@ -100,7 +100,8 @@ def image_discriminator(
         single pictures, and batch normalisation ties the pictures of a batch together.
     spectral_norm : bool
         Whether to divide the weights of every layer by their largest singular value in training, so that no layer
-        stretches anything. Meant instead of batch normalisation, which would undo it.
+        stretches anything. Meant instead of batch normalisation, which would undo it. On TensorFlow Keras keeps the
+        divided weights; on JAX it divides in each step anew, so only a call with ``training=True`` is bounded there.
     dropout : float
         Share of the features that are dropped in training before the last layer.
     classes : int

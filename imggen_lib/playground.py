@@ -129,8 +129,8 @@ class Playground:
     generator_rate, discriminator_rate : float
         Learning rates. They may be assigned to at any time, without a new beginning; 0 keeps a player as it is.
     seed : int
-        Of the first weights, the latent vectors and the data. Equal seeds play the same game, up to rounding, which a
-        long game may enlarge.
+        Of the first weights, the latent vectors and the data. Equal seeds and equal calls of :meth:`step` play the same
+        game, up to rounding, which a long game may enlarge.
 
     Attributes
     ----------
@@ -232,6 +232,7 @@ class Playground:
 
     def step(self, n=1):
         """Make n training steps. Raises ``Diverged``, with the game as it was before them, if a number is none after."""
+        state = self._data.bit_generator.state
         real = real_points(self.data, checks.integer(n, "n") * self.BATCH, self._data)
         variables = [*self.gan.variables, *self.gan.optimizer.variables]
         before = [ops.convert_to_numpy(variable).copy() for variable in variables]
@@ -240,6 +241,7 @@ class Playground:
         if not all(np.isfinite(ops.convert_to_numpy(variable)).all() for variable in variables):
             for variable, value in zip(variables, before, strict=True):
                 variable.assign(value)
+            self._data.bit_generator.state = state
             raise Diverged(
                 f"the game diverged between steps {self.steps} and {self.steps + n}, and is as it was before them: turn "
                 "the learning rates down, choose a penalty, or begin anew"
@@ -249,7 +251,9 @@ class Playground:
 
     def generated(self, n=2000):
         """Return the generator's points ``(n, 2)`` for the first n of 2,000 latent vectors, the same each time."""
-        latent = self._latent[: checks.integer(n, "n")]
+        if checks.integer(n, "n") > len(self._latent):
+            raise ValueError(f"n is {n}; expected at most {len(self._latent)}")
+        latent = self._latent[:n]
         return ops.convert_to_numpy(self.gan.generator(latent))
 
     def field(self, points):

@@ -126,7 +126,8 @@ def show_images(images, *, columns=10, titles=None, scale=0.7):
     for index, axis in enumerate(axes.flat):
         axis.axis("off")
         if index < len(pictures):
-            axis.imshow(pictures[index][..., 0] if pictures[index].shape[2:] == (1,) else pictures[index], vmin=0, vmax=1)
+            picture = pictures[index][..., 0] if pictures[index].shape[2:] == (1,) else pictures[index]
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
             if titles is not None:
                 axis.set_title(titles[index])
     for axis in list(axes.flat)[len(pictures) :]:
@@ -161,9 +162,9 @@ def show_curves(history, *, names=None, ylabel="loss"):
     >>> plt.close(figure)
     """
     curves = getattr(history, "history", history)
+    chosen = {name: curves[checks.choice(name, "curve", curves)] for name in names or curves}
     figure, axis = plt.subplots(figsize=(6, 2.8))
-    for name in names or curves:
-        values = curves[checks.choice(name, "curve", curves)]
+    for name, values in chosen.items():
         axis.plot(range(1, len(values) + 1), values, marker=".", label=name.replace("_", " "))
     axis.set(xlabel="epoch", ylabel=ylabel)
     axis.legend()
@@ -289,7 +290,7 @@ def show_film(frames, *, alt, caption, scale=1.0, seconds=0.25):
     from IPython.display import HTML
     from PIL import Image
 
-    frames = checks.real_array(frames, "frames", ndim=4)
+    frames = checks.image(frames, "frames", ndim=4)
     if len(frames) < 2:
         raise ValueError(f"frames holds {len(frames)} picture; expected two or more, for show_images shows a single one")
     if not (alt and caption):

@@ -48,6 +48,8 @@ class Recipe:
         Adam's momentum.
     generates : bool
         Whether the model draws pictures.
+    learns_from : str or None
+        What the pictures must come with, ``"classes"`` or ``"captions"``, where they must.
     half : bool
         Whether its networks may compute in half precision where a GPU is made for it. Not in a GAN, whose two networks
         live by small differences, nor where a likelihood is to be exact.
@@ -67,6 +69,7 @@ class Recipe:
     learning_rate: float
     beta_1: float = 0.9
     generates: bool = True
+    learns_from: str | None = None
     half: bool = False
 
     def budget(self, profile):
@@ -161,6 +164,7 @@ _RECIPES = {
             learning_rate=2e-3,
             generates=False,
             half=True,
+            learns_from="classes",
         ),
         Recipe(
             "gan",
@@ -181,6 +185,7 @@ _RECIPES = {
             batch_size=64,
             learning_rate=2e-3,
             beta_1=0.5,
+            learns_from="classes",
         ),
         Recipe(
             "marble_gan",
@@ -218,6 +223,7 @@ _RECIPES = {
             full=Budget("fashion_mnist_full", 4000),
             batch_size=32,
             learning_rate=2e-3,
+            learns_from="classes",
         ),
         Recipe(
             "flow",
@@ -248,6 +254,7 @@ _RECIPES = {
             learning_rate=2e-3,
             generates=False,
             half=True,
+            learns_from="captions",
         ),
         Recipe(
             "marble_diffusion",

@@ -168,11 +168,11 @@ class Downscaled:
 
     def shape(self, measured):
         """Return the shape of the pictures that were measured."""
-        n, height, width, channels = measured.shape
+        n, height, width, channels = checks.real_array(measured, "measured", ndim=4).shape
         return n, height * self.factor, width * self.factor, channels
 
     def _blocks(self, pictures):
-        n, height, width, channels = pictures.shape
+        n, height, width, channels = checks.real_array(pictures, "pictures", ndim=4).shape
         f = self.factor
         if height % f or width % f:
             raise ValueError(f"pictures of {height}x{width} are no multiple of the factor {f}: crop or pad them")
@@ -200,7 +200,9 @@ def denoiser(model, *, labels=None, guidance=1.0):
     Parameters
     ----------
     model : imggen_lib.models.Diffusion
-        Or anything that has its ``predict_velocity``, which also takes ``labels`` and ``guidance``.
+        Or anything that has its ``predict_velocity``.
+    labels, guidance
+        As that method takes them.
 
     Returns
     -------
@@ -302,9 +304,10 @@ def restore(
         return by * noise + (0 if seen_by == by else (seen_by - by) * operator.spread(operator.measure(noise)))
 
     try:
-        picture = operator.fill(measured, np.broadcast_to(np.asarray(start, np.float32), shape))
+        start = np.broadcast_to(np.asarray(start, np.float32), shape)
     except ValueError:
         raise ValueError(f"start has the shape {np.shape(start)}; expected a number or pictures of {shape}") from None
+    picture = operator.fill(measured, checks.image(start, "start", ndim=4))
     x = math.cos(first_angle) * (2 * picture - 1) + scale(draw(), math.sin(first_angle), seen(first_angle, True))
     for now, then in itertools.pairwise(angles):
         held, back = then >= last, math.cos(now) / math.cos(then)
@@ -327,6 +330,6 @@ def restore(
 
 
 def _size(shape):
-    if len(shape) != 2:
-        raise ValueError(f"shape is {tuple(shape)}; expected (height, width)")
+    if np.shape(shape) != (2,):
+        raise ValueError(f"shape is {shape!r}; expected (height, width)")
     return tuple(checks.integer(side, "a side in shape", minimum=2) for side in shape)

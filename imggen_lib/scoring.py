@@ -89,8 +89,8 @@ def score(images, dataset):
 def measures(images, dataset):
     """Measure what one distance mixes up: whether pictures look real, and whether all kinds of real ones are among them.
 
-    Parameters, features and errors are those of :func:`score`; there must be more than 5 pictures, the neighbours that
-    density and coverage look at (precision and recall look at 3, as published).
+    Parameters, features and errors are those of :func:`score`; there must be more than 5 pictures, since the measures look
+    at the 5 nearest of each (precision and recall at 3, as published).
 
     Returns
     -------
@@ -107,7 +107,7 @@ def measures(images, dataset):
     """
     generated, real, test = _feature_sets(images, dataset)
     if len(generated) <= NEIGHBOURS:
-        raise ValueError(f"there are {len(generated)} images; precision and recall need more than {NEIGHBOURS}")
+        raise ValueError(f"there are {len(generated)} images; the measures of neighbours need more than {NEIGHBOURS}")
     of_pictures, of_real = (_measure(features, test) for features in (generated, real))
     return {name: (value, of_real[name]) for name, value in of_pictures.items()}
 

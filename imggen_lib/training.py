@@ -137,7 +137,8 @@ def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed,
     dataset : imggen_lib.datasets.Dataset
     record : dict
         With ``steps`` and ``seconds`` done so far; both are brought up to date in place.
-    steps, seconds : float, optional
+    steps : int, optional
+    seconds : float, optional
         The whole budget, what is done already included: one of the two.
     batch_size, seed : int
         Of the row of batches.
@@ -170,6 +171,7 @@ def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed,
     """
     if (steps is None) == (seconds is None):
         raise ValueError(f"steps is {steps} and seconds is {seconds}; expected one of the two")
+    steps = steps if steps is None else checks.integer(steps, "steps", minimum=0)
     left = {"steps": steps - record["steps"]} if seconds is None else {"seconds": seconds - record["seconds"]}
     if min(left.values()) <= 0:
         return True

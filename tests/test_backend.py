@@ -1,7 +1,12 @@
+import sys
+import types
+
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from imggen_lib import backend
 from imggen_lib.backend import input_gradient
 
 
@@ -41,6 +46,16 @@ def test_a_gradient_penalty_trains_the_weights_it_is_taken_through():
 
 def test_a_constant_has_the_gradient_zero():
     np.testing.assert_array_equal(gradient_of(lambda x: ops.ones((1,)), [1.0, 2.0]), [0, 0])
+
+
+@pytest.mark.parametrize(("number", "fast"), [("9.0", True), ("7.5", False), ("gfx942", False), (None, False)])
+def test_brain_floats_are_for_gpus_from_a_compute_capability_on(monkeypatch, number, fast):
+    """JAX tells the number of NVIDIA's devices, the name of AMD's, and nothing of a processor."""
+    device = types.SimpleNamespace() if number is None else types.SimpleNamespace(compute_capability=number)
+    monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(devices=lambda: [device]))
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with backend.half_precision():
+        assert keras.config.dtype_policy().name == ("mixed_bfloat16" if fast else "float32")
 
 
 def test_an_unknown_backend_is_named(monkeypatch):

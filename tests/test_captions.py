@@ -47,7 +47,7 @@ def test_captions_may_be_short_and_in_another_order(caption, told):
         ("ein Elefant", "'ein'"),
         ("a red blue marble", "tells the colour twice: red and blue"),
         ("a grey marble", "says 'grey', which only the ground can be"),
-        ("a marble on a striped ground", "'striped'"),
+        ("a marble on a striped ground", "says 'striped' of the ground, which can only be"),
         ("a red marble 3", "'3'"),
     ],
 )
@@ -103,11 +103,18 @@ def test_pictures_show_what_their_captions_tell():
 
 @pytest.mark.parametrize(
     ("choices", "message"),
-    [([[0, 0, 0, 0]], "rows of 5"), ([[0, 0, 0, 0, 4]], "an index that there is not"), ([[0.5, 0, 0, 0, 0]], "rows of 5")],
+    [
+        ([[0, 0, 0, 0]], "rows of 5"),
+        ([[0, 0, 0, 0, 4]], "an index that there is not"),
+        ([[-1, 0, 0, 0, 0]], "an index that there is not"),
+        ([[0.5, 0, 0, 0, 0]], "float64; expected whole numbers"),
+    ],
 )
 def test_impossible_choices_are_refused(choices, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         captions.marbles(choices, rng=0)
+    with pytest.raises((ValueError, TypeError), match=message):
+        captions.caption(choices[0])
 
 
 def test_held_out_combinations_are_in_no_training_picture():

@@ -182,6 +182,8 @@ def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path, tiny_
     weight.assign(np.full(weight.shape, bad))
     with pytest.raises(ValueError, match=r"half precision, so .*vae\.npz was not written"):
         catalog.export(model, tmp_path / "vae.npz", {})
+    with pytest.raises(ValueError, match=r"the file is .*vae\.dat; expected a name that ends in \.npz"):
+        catalog.export(model, tmp_path / "vae.dat", {})
     assert list(tmp_path.iterdir()) == []
 
 

@@ -192,6 +192,30 @@ def test_a_model_whose_record_is_not_the_command_lines_is_named(folder, capsys, 
     assert "mine.keras" in refused(capsys, "train", "vae_2d", "--dataset", "digits", "--resume", "-o", "mine.keras")
 
 
+def test_a_file_to_be_resumed_whose_record_lacks_the_budget_is_refused(folder, capsys, tiny_vae):
+    known = {"model": "vae_2d", "dataset": "digits", "class_names": [], "seed": 0, "steps": 1, "seconds": 1.0}
+    training.save(tiny_vae(), "mine.keras", known)
+    line = refused(capsys, "train", "vae_2d", "--dataset", "digits", "--resume", "-o", "mine.keras")
+    assert "that training has profile None, not 'quick'" in line
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "message"),
+    [
+        ("marble_reader", "digits", "marble_reader learns from captions, and digits has classes"),
+        ("classifier", "captioned_marbles", "classifier learns from classes, and captioned_marbles has captions"),
+    ],
+)
+def test_a_dataset_of_another_kind_is_refused_before_training(folder, capsys, model, dataset, message):
+    assert message in refused(capsys, "train", model, "--dataset", dataset, "-o", "a.keras")
+
+
+def test_a_model_that_is_told_nothing_may_learn_from_pictures_with_captions(folder, capsys):
+    assert cli.main(["train", "vae_2d", "--dataset", "captioned_marbles", "--seconds", "1", "-o", "a.keras"]) == 0
+    assert "not scored: there are no features for captioned_marbles" in capsys.readouterr().out
+    assert cli.main(["sample", "a.keras", "-n", "2", "-o", "a.npz"]) == 0
+
+
 def test_scoring_against_a_dataset_without_features_is_refused(folder, capsys, digits):
     np.savez("a.npz", images=digits.x_test[:5])
     assert "say nothing about digits" in refused(capsys, "score", "a.npz", "--dataset", "digits")

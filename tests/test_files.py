@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import PIL.Image
 import pytest
+import skimage.io
 
 from imggen_lib import files
 
@@ -141,6 +142,26 @@ def test_a_picture_is_read_as_it_was_written(tmp_path, shape, read):
     image = files.read_image(tmp_path / "a.png")
     assert image.dtype == np.float32 and image.shape == read
     np.testing.assert_allclose(image, pixels[..., :3].reshape(read) / 255 if len(shape) == 3 else pixels / 255, atol=1e-6)
+
+
+def test_a_photograph_is_read_upright_and_in_the_colours_of_a_screen(tmp_path):
+    lying = np.zeros((8, 16, 3), np.uint8)
+    lying[:, :8, 0] = 255  # what is left in the file is on top of the upright picture
+    turned = PIL.Image.Exif()
+    turned[0x0112] = 6
+    PIL.Image.fromarray(lying).save(tmp_path / "phone.jpg", exif=turned, quality=100, subsampling=0)
+    upright = files.read_image(tmp_path / "phone.jpg")
+    assert upright.shape == (16, 8, 3) and upright[:7, :, 0].min() > 0.9 > 0.1 > upright[9:, :, 0].max()
+
+    PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "print.jpg")
+    np.testing.assert_allclose(files.read_image(tmp_path / "print.jpg")[4, 4], [1, 0, 0], atol=0.02)
+
+
+@pytest.mark.parametrize("value", [np.float32(100), np.int16(-300)])
+def test_a_picture_whose_numbers_are_no_brightness_is_refused(tmp_path, value):
+    skimage.io.imsave(tmp_path / "depth.tiff", np.full((8, 8), value), check_contrast=False)
+    with pytest.raises(ValueError, match=r"depth\.tiff has values from .* expected \[0, 1\]"):
+        files.read_image(tmp_path / "depth.tiff")
 
 
 def test_what_is_no_picture_is_named(tmp_path):

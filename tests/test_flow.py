@@ -100,5 +100,9 @@ def test_bad_input_is_refused():
         flow.flow_network((6, 4, 1), filters=(8, 8))
     with pytest.raises(ValueError, match="no row of invertible layers"):
         models.Flow(keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()]))
+    with pytest.raises(ValueError, match=r"latent has the shape \(1, 4, 4, 1\); expected \(n, 2, 2, 4\)"):
+        model.generate(np.zeros((1, 4, 4, 1)))
+    with pytest.raises(ValueError, match="reach is 0"):
+        flow.Coupling(8, reach=0)
     with pytest.raises(ValueError, match="expected two or more"):
         flow.Coupling(8)(ops.ones((1, 2, 2, 1)))

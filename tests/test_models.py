@@ -497,6 +497,25 @@ def test_a_loaded_conditional_gan_has_its_classes_and_trains_on(tiny_conditional
 
 
 @pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        (np.zeros((8, 8, 8, 1), "uint8"), TypeError, "x has the dtype uint8; .*img_as_float32"),
+        (np.full((8, 8, 8, 1), 255.0), ValueError, "x has values from 255 to 255; expected"),
+        (np.full((8, 8, 8, 1), -1.0), ValueError, "x has values from -1 to -1; expected"),
+    ],
+)
+def test_pictures_on_another_scale_are_refused_before_training(tiny_vae, images, error, message):
+    with pytest.raises(error, match=message):
+        tiny_vae().fit(images, verbose=0)
+
+
+@pytest.mark.parametrize("weights", [{"sample_weight": np.ones(8)}, {"class_weight": {0: 1.0}}])
+def test_weights_of_samples_are_refused_since_no_loss_uses_them(tiny_vae, weights):
+    with pytest.raises(ValueError, match="leave them out"):
+        tiny_vae().fit(np.zeros((8, 8, 8, 1)), verbose=0, **weights)
+
+
+@pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
         (3, ValueError, "labels holds 3 to 3; expected classes from 0 to 2"),

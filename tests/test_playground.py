@@ -221,11 +221,12 @@ def test_the_history_holds_means_over_groups_of_steps(playground):
 
 def test_a_game_that_diverges_says_so_and_is_as_it_was(playground):
     playground.step(5)
-    before = weights(playground.gan)
+    before, data = weights(playground.gan), playground._data.bit_generator.state
     playground.discriminator_rate = playground.generator_rate = 1e30
     with pytest.raises(Diverged, match="between steps 5 and 25.*learning rates down"):
         playground.step(20)
     assert playground.steps == 5 and same(before, weights(playground.gan))
+    assert playground._data.bit_generator.state == data
 
 
 def test_the_score_of_points_that_are_real_of_one_heap_and_of_none(playground, monkeypatch):
@@ -278,4 +279,6 @@ def test_what_cannot_be_changed_is_named_and_leaves_the_game_alone(playground):
         playground.change(data="bar", loss="mse")
     with pytest.raises(ValueError, match="n is 0"):
         playground.step(0)
+    with pytest.raises(ValueError, match="n is 2001; expected at most 2000"):
+        playground.generated(2001)
     assert (playground.steps, playground.data) == (5, "ring")

@@ -154,6 +154,8 @@ WRONG = [
     (lambda: restoration.restore(grey, PICTURES, Masked(np.zeros((3, 4, 4), bool)), seed=0), "as many masks as pictures"),
     (lambda: restoration.restore(grey, PICTURES + 2, Downscaled(2), seed=0), "measured has values"),
     (lambda: restoration.restore(grey, PICTURES, Downscaled(2), seed=0, start=np.zeros((2, 4, 4, 1))), "start"),
+    (lambda: restoration.restore(grey, PICTURES, Downscaled(2), seed=0, start=np.nan), "start contains NaN"),
+    (lambda: Downscaled(2).measure(PICTURES[0]), "expected 4 dimensions"),
     (lambda: restoration.restore(lambda x, a: x[:1], PICTURES, Downscaled(2), seed=0), "the denoiser made"),
     (lambda: restoration.restore(grey, PICTURES, Downscaled(2), seed=0, std=0.5, first_angle=0.1), "more than"),
     (lambda: Downscaled(3).measure(PICTURES), "4x4.*factor 3: crop or pad"),

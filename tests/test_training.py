@@ -1,3 +1,4 @@
+import concurrent.futures
 import os
 import signal
 import time
@@ -203,7 +204,26 @@ def test_a_spoilt_state_is_not_kept_even_if_the_loss_has_not_shown_it_yet(tiny_g
 def test_training_that_goes_well_is_not_stopped(tiny_gan, digits):
     gan, watch = tiny_gan(), training.StopIfDiverged(every=2)
     gan.fit(digits.x_train[:40], batch_size=8, verbose=0, callbacks=[watch])
-    assert watch.kept == 4 and int(gan.optimizer.iterations) == 5
+    assert watch.kept == int(gan.optimizer.iterations) == 5
+
+
+def test_a_last_step_that_spoils_the_weights_is_noticed_though_no_loss_has_shown_it(tiny_gan, digits):
+    gan = tiny_gan()
+    with pytest.raises(training.Diverged, match="a weight became NaN or infinite by step 2: .* after step 0 again"):
+        gan.fit(digits.x_train[:16], batch_size=8, verbose=0, callbacks=[Poison(2), training.StopIfDiverged()])
+    assert all(np.isfinite(np.asarray(variable)).all() for variable in gan.variables)
+
+
+def test_training_works_in_another_thread_where_python_hands_out_no_signals(tiny_gan, digits, tmp_path):
+    record, options = new_record(), {"steps": 2, "batch_size": 8, "seed": 0, "checkpoint": tmp_path / "a.keras"}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(training.train, tiny_gan(), digits, record, **options).result()
+    assert record["steps"] == 2
+
+
+def test_steps_are_whole(tiny_gan, digits, tmp_path):
+    with pytest.raises(TypeError, match=r"steps is 2\.5"):
+        training.train(tiny_gan(), digits, new_record(), steps=2.5, batch_size=8, seed=0, checkpoint=tmp_path / "a.keras")
 
 
 def test_a_diverged_training_keeps_the_last_good_state_with_its_record(tiny_gan, digits, tmp_path):

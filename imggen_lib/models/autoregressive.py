@@ -159,7 +159,7 @@ class PixelCNN(GenerativeModel):
         return np.concatenate(found)
 
     def complete(self, images, rows, *, seed, labels=None):
-        """Keep the first rows of pictures and draw the others.
+        """Keep the first rows of pictures, rounded to 256 levels, and draw the others.
 
         Parameters
         ----------
@@ -192,7 +192,27 @@ class PixelCNN(GenerativeModel):
         return self._pixel_by_pixel(np.zeros((n, *self.image_shape), np.float32), 0, rng, told)
 
     def _pixel_by_pixel(self, images, rows, rng, one_hot):
-        """Fill pictures from a row on. Every layer remembers what it was shown, so each pixel is computed once."""
+        """Fill pictures from a row on, in parts, since every layer remembers a whole picture of each of them."""
+        chance = self._chance(len(images), rows, rng)
+        filled = []
+        for first in range(0, len(images), 256):
+            some = slice(first, first + 256)
+            told = None if one_hot is None else one_hot[some]
+            filled.append(self._fill(images[some], rows, [values[:, :, some] for values in chance], told))
+        return np.concatenate(filled)
+
+    def _chance(self, n, rows, rng):
+        """All the chance that n pictures need: for each pixel to be drawn, what picks a bell, and a place in it."""
+        height, width, _ = self.image_shape
+        bells = self.network.output_shape[-1] // 3
+        picks = np.empty((height - rows, width, n, bells), np.float32)
+        places = np.empty((height - rows, width, n))
+        for row, column in np.ndindex(picks.shape[:2]):
+            picks[row, column], places[row, column] = rng.gumbel(size=(n, bells)), rng.logistic(size=n)
+        return picks, places
+
+    def _fill(self, images, rows, chance, one_hot):
+        """Fill some pictures from a row on. Every layer remembers what it was shown, so each pixel is computed once."""
         network, (height, width, _) = self.average.network, self.image_shape
         looks = [layer for layer in network.layers if isinstance(layer, CausalConvolution)]
         blocks = range(len(looks) - 1)
@@ -215,7 +235,7 @@ class PixelCNN(GenerativeModel):
                 if row < rows:
                     levels = np.round((LEVELS - 1) * images[:, row, column, 0])
                 else:
-                    levels = _draw_levels(np.maximum(x, 0) @ last[0] + last[1], rng)
+                    levels = _draw_levels(np.maximum(x, 0) @ last[0] + last[1], *(c[row - rows, column] for c in chance))
                 picture[:, row, column, 0] = 2 * levels / (LEVELS - 1) - 1
         return (picture[..., :1] + 1) / 2
 
@@ -240,11 +260,11 @@ class PixelCNN(GenerativeModel):
         return cls(**config)
 
 
-def _draw_levels(distribution, rng):
-    """Draw a level for each row of mixture parameters."""
+def _draw_levels(distribution, picks, places):
+    """Draw a level for each row of mixture parameters, with numbers from Gumbel's and the logistic distribution."""
     logits, means, log_scales = np.split(distribution, 3, axis=-1)
     # The largest of logits plus Gumbel noise is at k with the probability of bell k.
-    bell = (logits + rng.gumbel(size=logits.shape)).argmax(axis=-1)[:, np.newaxis]
+    bell = (logits + picks).argmax(axis=-1)[:, np.newaxis]
     mean, log_scale = (np.take_along_axis(values, bell, axis=-1)[:, 0] for values in (means, log_scales))
-    values = mean + np.exp(np.clip(log_scale, *LOG_SCALES)) * rng.logistic(size=len(mean))
+    values = mean + np.exp(np.clip(log_scale, *LOG_SCALES)) * places
     return np.clip(np.round((values + 1) / 2 * (LEVELS - 1)), 0, LEVELS - 1)

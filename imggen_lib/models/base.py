@@ -57,8 +57,15 @@ class GenerativeModel(keras.Model):
         Raises
         ------
         ValueError
-            If the labels of a conditional model are missing, or no classes.
+            If pictures in a NumPy array are not in [0, 1], labels of a conditional model are missing or no classes, or
+            samples or classes are given weights, which no loss here uses.
+        TypeError
+            If such pictures or labels are numbers of the wrong kind: bytes from 0 to 255, say.
         """
+        if isinstance(x, np.ndarray) and x.ndim == 4 and (x.dtype.kind != "f" or x.min() < 0 or x.max() > 1):
+            checks.image(x, "x", ndim=4)  # which says what is wrong; NaN is left to whoever watches the loss
+        if options.get("sample_weight") is not None or options.get("class_weight") is not None:
+            raise ValueError("sample_weight or class_weight is given; no loss of these models uses weights: leave them out")
         if y is not None and self.classes:
             y = self._check_labels(ops.convert_to_numpy(y), len(y))
         elif self.classes and hasattr(x, "shape"):

@@ -167,7 +167,7 @@ class Diffusion(GenerativeModel):
             Noisy pictures ``(n, height, width, channels)``, on the scale where data lie in [-1, 1].
         angle : float
         labels : numpy.ndarray, optional
-            Classes, or a row of numbers for each picture, as in :meth:`sample`.
+            Classes, or a row of numbers for each picture; without them the answer is that for pictures in general.
         guidance : float
             The w of the formula above: 1 is the class as it was learnt, 0 ignores it, more overdoes it.
 
@@ -235,7 +235,7 @@ class Diffusion(GenerativeModel):
         n, seed = checks.integer(n, "n"), checks.integer(seed, "seed", minimum=0)
         steps, guidance = checks.integer(steps, "steps"), checks.real(guidance, "guidance", minimum=0)
         fresh_noise = checks.real(fresh_noise, "fresh_noise", minimum=0, maximum=1)
-        order = checks.choice(order, "order", (1, 2)) if not fresh_noise else 1
+        order = min(checks.choice(order, "order", (1, 2)), 1 if fresh_noise else 2)
         rng = np.random.default_rng(seed)
         labels = self._classes_to_draw(n, rng, labels)
         x = rng.standard_normal((n, *self.image_shape)).astype(np.float32)
@@ -269,7 +269,7 @@ class Diffusion(GenerativeModel):
         seed : int
             Of noise and angles.
         labels : array_like, optional
-            As in :meth:`sample`.
+            Classes or rows of numbers, as in :meth:`sample`; without them the bound is that of pictures in general.
         angles : int
             How many for each picture.
 
@@ -277,6 +277,11 @@ class Diffusion(GenerativeModel):
         -------
         numpy.ndarray
             ``(n,)``: a density, so :func:`imggen_lib.metrics.bits_per_dimension` needs dequantised pictures.
+
+        Raises
+        ------
+        ValueError
+            If the pictures have another shape, or the labels do not fit.
 
         References
         ----------

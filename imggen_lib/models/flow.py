@@ -91,7 +91,8 @@ class Coupling(Invertible):
 
     def __init__(self, filters, *, reach=2.0, seed=0, **kwargs):
         super().__init__(**kwargs)
-        self.filters, self.reach, self.seed = checks.integer(filters, "filters"), reach, seed
+        self.filters, self.seed = checks.integer(filters, "filters"), checks.integer(seed, "seed", minimum=0)
+        self.reach = checks.real(reach, "reach", minimum=1e-6)
 
     def build(self, input_shape):
         """Make the rotation and the network, which is zero at first: the layer begins as a mere rotation."""
@@ -304,7 +305,15 @@ class Flow(GenerativeModel):
         -------
         numpy.ndarray
             float32 ``(n, height, width, channels)``, of the 256 levels in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If they have another shape.
         """
+        latent, shape = checks.real_array(latent, "latent", ndim=4), self.network.outputs[0].shape[1:]
+        if latent.shape[1:] != shape:
+            raise ValueError(f"latent has the shape {latent.shape}; expected (n, {', '.join(map(str, shape))})")
         pictures = []
         for first in range(0, len(latent), 256):
             x = ops.convert_to_tensor(latent[first : first + 256], "float32")

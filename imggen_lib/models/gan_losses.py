@@ -28,7 +28,7 @@ def discriminator_loss(real_logits, fake_logits):
 def generator_loss(fake_logits):
     r"""What the generator minimises, in the non-saturating form: :math:`-\mathbb{E}_z[\log D(G(z))]`.
 
-    Its gradient does not vanish where the discriminator wins (section 3 of the paper named above).
+    Its gradient does not vanish where the discriminator wins (Goodfellow et al., 2014, section 3).
 
     Examples
     --------

@@ -206,11 +206,11 @@ class VAE(GenerativeModel):
         return self._bound(images, seed)
 
     def _bound(self, images, seed, **labels):
-        images = self._images(images)
+        images, rng = self._images(images), np.random.default_rng(checks.integer(seed, "seed", minimum=0))
         mean, std = self.encode(images, **labels)
-        codes = mean + std * np.random.default_rng(seed).standard_normal(mean.shape)
+        codes = mean + std * rng.standard_normal(mean.shape)
         error = np.square(images - self.decode(codes, **labels)).sum(axis=(1, 2, 3))
-        log_std = float(self.log_std.numpy() if hasattr(self.log_std, "numpy") else self.log_std)
+        log_std = float(ops.convert_to_numpy(self.log_std))
         pixels = images[0].size
         log_likelihood = -0.5 * error * np.exp(-2 * log_std) - pixels * (log_std + 0.5 * np.log(2 * np.pi))
         return log_likelihood - 0.5 * (mean**2 + std**2 - 2 * np.log(std) - 1).sum(axis=1)
