@@ -226,7 +226,7 @@ class StopOnSignal(keras.callbacks.Callback):
     --------
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     >>> model.compile(loss="mse")
-    >>> interrupt = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda *_: signal.raise_signal(signal.SIGINT))
+    >>> interrupt = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: signal.raise_signal(signal.SIGINT))
     >>> stopping = StopOnSignal()
     >>> x = np.zeros((8, 1))
     >>> history = model.fit(x, x, batch_size=2, epochs=100, verbose=0, callbacks=[stopping, interrupt])

@@ -117,8 +117,10 @@ def show_images(images, *, columns=10, titles=None, scale=0.7):
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(f"there are {len(titles)} titles for {len(pictures)} images; expected one for each")
     columns = min(checks.integer(columns, "columns"), len(pictures))
-    rows = -(-len(pictures) // columns)
     shape = pictures[0].shape
+    if titles is None and len(pictures) > 1 and {picture.shape for picture in pictures} == {shape}:
+        return _show_sheet(np.reshape(pictures, (len(pictures), *shape[:2], -1)), columns, scale)
+    rows = -(-len(pictures) // columns)
     height = scale * shape[0] / shape[1] + (0.25 if titles is not None else 0)
     figure, axes = plt.subplots(
         rows, columns, figsize=(columns * scale, rows * height), squeeze=False, layout="constrained"
@@ -133,6 +135,19 @@ def show_images(images, *, columns=10, titles=None, scale=0.7):
     for axis in list(axes.flat)[len(pictures) :]:
         axis.remove()
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    return figure
+
+
+def _show_sheet(pictures, columns, scale):
+    """Show pictures of one size as one: hundreds of axes would take seconds to draw."""
+    width = pictures.shape[2]
+    gap = max(1, round(width * 0.04 / scale))
+    sheet = contact_sheet(pictures, columns=columns, gap=gap)
+    inches = scale / (width + gap)
+    figure = plt.figure(figsize=(sheet.shape[1] * inches, sheet.shape[0] * inches), layout="none")
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.axis("off")
+    axis.imshow(sheet, cmap="gray", vmin=0, vmax=1)
     return figure
 
 

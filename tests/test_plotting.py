@@ -61,6 +61,16 @@ def test_show_images_shows_each_picture_with_its_title_on_one_scale():
         assert shown.get_clim() == (0, 1)
 
 
+@pytest.mark.parametrize("channels", [(), (1,), (3,)])
+def test_pictures_of_one_size_without_titles_are_shown_as_one_sheet(rng, channels):
+    images = rng.uniform(size=(5, 6, 8, *channels))
+    (axis,) = plotting.show_images(images, columns=3, scale=0.8).axes
+    sheet, (shown,) = np.asarray(axis.images[0].get_array()), channels or (1,)
+    np.testing.assert_array_equal(sheet[8:14, 10:18].reshape(6, 8, shown), images[4].reshape(6, 8, shown))
+    assert sheet.shape[:2] == (1 + 2 * 7, 1 + 3 * 9) and axis.images[0].get_clim() == (0, 1)
+    np.testing.assert_allclose(axis.figure.get_size_inches(), (28 * 0.8 / 9, 15 * 0.8 / 9))
+
+
 def test_show_images_shows_a_picture_of_one_row():
     figure = plotting.show_images(np.zeros((1, 1, 5, 1)))
     assert figure.axes[0].images[0].get_array().shape == (1, 5)

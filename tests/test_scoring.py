@@ -56,7 +56,7 @@ def test_measures_tell_a_collapsed_set_from_a_blurred_one(clothes, rng):
 
 
 def test_measures_need_more_images_than_neighbours(clothes):
-    with pytest.raises(ValueError, match="there are 5 images; precision and recall need more than 5"):
+    with pytest.raises(ValueError, match="there are 5 images; the measures of neighbours need more than 5"):
         scoring.measures(clothes.x_train[:5], clothes)
 
 

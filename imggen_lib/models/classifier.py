@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 from imggen_lib import checks
+from imggen_lib.networks import ask
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -62,7 +63,7 @@ class Classifier(keras.Model):
         images = checks.image(images, "images", ndim=4)
         if images.shape[1:] != self.body.input_shape[1:]:
             raise ValueError(f"the classifier takes pictures of shape {self.body.input_shape[1:]}; got {images.shape[1:]}")
-        return self.body.predict(images.astype("float32"), batch_size=512, verbose=0)
+        return ask(self.body, images.astype("float32"))
 
     def classify(self, images):
         """Return the probability of each class, ``(n, classes)`` float32."""

@@ -19,6 +19,7 @@ from keras import ops
 
 from imggen_lib import checks
 from imggen_lib.models.base import GenerativeModel, MovingAverage
+from imggen_lib.networks import ask
 
 #: Below this angle the bound on the likelihood stops counting: the noise is then an eighth of a step of 8 bits.
 LEAST_ANGLE = 1e-3
@@ -177,22 +178,15 @@ class Diffusion(GenerativeModel):
         """
         inputs = [pictures, np.full((len(pictures), 1), angle, np.float32)]
         if not self.classes:
-            return self._ask(inputs)
+            return ask(self.average.network, inputs)
         nothing = np.zeros((len(pictures), self.classes), np.float32)
         if labels is None or guidance == 0:
-            return self._ask([*inputs, nothing])
-        chosen = self._ask([*inputs, self._check_labels(labels, len(pictures))])
+            return ask(self.average.network, [*inputs, nothing])
+        chosen = ask(self.average.network, [*inputs, self._check_labels(labels, len(pictures))])
         if guidance == 1:
             return chosen
-        in_general = self._ask([*inputs, nothing])
+        in_general = ask(self.average.network, [*inputs, nothing])
         return in_general + guidance * (chosen - in_general)
-
-    def _ask(self, inputs):
-        # Not predict, which takes longer to set up than a small network takes to answer, at every step.
-        parts = range(0, len(inputs[0]), 256)
-        return np.concatenate(
-            [self.average.network.predict_on_batch([values[first : first + 256] for values in inputs]) for first in parts]
-        )
 
     def sample(self, n, *, seed, labels=None, steps=14, guidance=1.0, fresh_noise=0.0, order=2):
         """Draw pictures: from noise, step by step down to the angle 0.

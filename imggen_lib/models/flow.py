@@ -15,6 +15,7 @@ from keras import layers, ops
 
 from imggen_lib import checks
 from imggen_lib.models.base import GenerativeModel, MovingAverage
+from imggen_lib.networks import ask
 
 #: Pictures are squeezed into [EDGE, 1 - EDGE] before the logit, which is infinite at 0 and 1.
 EDGE = 0.05
@@ -294,7 +295,7 @@ class Flow(GenerativeModel):
         y = (np.round((LEVELS - 1) * images) + rng.uniform(size=images.shape)) / LEVELS
         a = EDGE + (1 - 2 * EDGE) * y
         log_a, log_rest = np.log(a), np.log1p(-a)
-        z, log_det = self.average.network.predict((log_a - log_rest).astype(np.float32), batch_size=256, verbose=0)
+        z, log_det = ask(self.average.network, (log_a - log_rest).astype(np.float32))
         slopes = np.log(1 - 2 * EDGE) - log_a - log_rest
         return ops.convert_to_numpy(_normal_log_density(z)) + log_det + slopes.sum(axis=(1, 2, 3))
 

@@ -21,6 +21,7 @@ from imggen_lib.models.gan_losses import (
     gradient_penalty,
     r1_penalty,
 )
+from imggen_lib.networks import ask
 
 __all__ = ["GAN", "ConditionalGAN", "discriminator_loss", "frozen_call", "generator_loss"]
 
@@ -201,7 +202,7 @@ class GAN(GenerativeModel):
         ValueError
             If the vectors have another length.
         """
-        return self.average.network.predict(self._checked(latent), batch_size=256, verbose=0)
+        return ask(self.average.network, self._checked(latent))
 
     def _checked(self, latent):
         latent = checks.real_array(latent, "latent", ndim=2)
@@ -316,7 +317,7 @@ class ConditionalGAN(GAN):
         """
         latent = self._checked(latent)
         one_hot = np.eye(self.classes, dtype="float32")[checks.labels(labels, len(latent), self.classes)]
-        return self.average.network.predict(np.hstack([latent, one_hot]), batch_size=256, verbose=0)
+        return ask(self.average.network, np.hstack([latent, one_hot]))
 
     def _draw(self, n, rng, labels):
         labels = self._classes_to_draw(n, rng, labels)

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from imggen_lib import checks
+from imggen_lib.networks import ask
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -66,7 +67,7 @@ class Reader(keras.Model):
             If the pictures have another shape, or values outside [0, 1].
         """
         images = checks.images(images, self.body.input_shape[1:])
-        found = np.split(self.predict(images.astype("float32"), batch_size=256, verbose=0), self._ends()[:-1], axis=1)
+        found = np.split(ask(self, images.astype("float32")), self._ends()[:-1], axis=1)
         return np.stack([words.argmax(axis=1) for words in found], axis=1)
 
     def _ends(self):

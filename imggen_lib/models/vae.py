@@ -15,6 +15,7 @@ from keras import ops
 
 from imggen_lib import checks
 from imggen_lib.models.base import GenerativeModel
+from imggen_lib.networks import ask
 
 
 def kl_to_standard_normal(mean, log_variance):
@@ -171,12 +172,12 @@ class VAE(GenerativeModel):
 
     def encode(self, images):
         """Return the mean and the standard deviation of the code of each picture, two ``(n, latent_dim)`` arrays."""
-        mean, log_variance = self.encoder.predict(self._images(images), batch_size=256, verbose=0)
+        mean, log_variance = ask(self.encoder, self._images(images))
         return mean, np.exp(0.5 * log_variance)
 
     def decode(self, codes):
         """Turn codes ``(n, latent_dim)`` into pictures: the mean of the decoder, without its pixel noise."""
-        return self.decoder.predict(self._checked(codes), batch_size=256, verbose=0)
+        return ask(self.decoder, self._checked(codes))
 
     def _checked(self, codes):
         codes = checks.real_array(codes, "codes", ndim=2)
@@ -347,7 +348,7 @@ class ConditionalVAE(VAE):
         codes = self._checked(codes)
         labels = checks.labels(labels, len(codes), self.classes)
         told = np.hstack([codes + self.centres[labels], np.eye(self.classes, dtype="float32")[labels]])
-        return self.decoder.predict(told, batch_size=256, verbose=0)
+        return ask(self.decoder, told)
 
     def reconstruct(self, images, labels):
         """Encode pictures of the given classes and decode the mean of their codes."""
