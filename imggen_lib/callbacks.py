@@ -226,10 +226,11 @@ class StopOnSignal(keras.callbacks.Callback):
     --------
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     >>> model.compile(loss="mse")
-    >>> interrupt = keras.callbacks.LambdaCallback(on_train_batch_begin=lambda batch, logs: signal.raise_signal(signal.SIGINT))
-    >>> stopping = StopOnSignal()
+    >>> def interrupt(batch, logs):
+    ...     signal.raise_signal(signal.SIGINT)
+    >>> stopping, impatient = StopOnSignal(), keras.callbacks.LambdaCallback(on_train_batch_begin=interrupt)
     >>> x = np.zeros((8, 1))
-    >>> history = model.fit(x, x, batch_size=2, epochs=100, verbose=0, callbacks=[stopping, interrupt])
+    >>> history = model.fit(x, x, batch_size=2, epochs=100, verbose=0, callbacks=[stopping, impatient])
     >>> stopping.stopped, len(history.epoch)
     (True, 1)
     """

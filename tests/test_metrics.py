@@ -399,7 +399,7 @@ def test_bad_features_are_named(function, a, b, message):
         (lambda x: metrics.classifier_score([[1.5, -0.5]], splits=1), "a row that is no distribution"),
         (
             lambda x: metrics.classifier_score(np.eye(3)),
-            "probabilities has 3 rows; a division into 10 parts needs at least 10",
+            "3 rows; a division into 10 parts needs at least 10",
         ),
         (lambda x: metrics.classifier_score(np.eye(3), splits=0), "splits is 0"),
     ],
