@@ -237,6 +237,11 @@ def image_features(image_shape, feature_dim=64, *, filters=(32, 64, 64), dropout
     keras.Model
         From pictures in [0, 1] to ``(n, feature_dim)`` features, not negative.
 
+    Raises
+    ------
+    ValueError
+        If it is no shape of a picture.
+
     Examples
     --------
     >>> image_features((28, 28, 1)).output_shape

@@ -74,6 +74,11 @@ def real_points(data, n, rng):
     numpy.ndarray
         float32 ``(n, 2)``.
 
+    Raises
+    ------
+    ValueError
+        If there is no such source, or n is not positive.
+
     Examples
     --------
     >>> points = real_points("ring", 1000, 0)
@@ -166,7 +171,10 @@ class Playground:
         self.change(data=data, loss=loss, penalty=penalty, width=width, depth=depth, seed=seed)
 
     def change(self, **choices):
-        """Choose other ``data``, ``loss``, ``penalty``, ``width``, ``depth`` or ``seed``, and begin anew."""
+        """Choose other ``data``, ``loss``, ``penalty``, ``width``, ``depth`` or ``seed``, and begin anew.
+
+        Raises ``ValueError``, and leaves the game alone, if there is no such choice.
+        """
         allowed = {"data": SOURCES, "loss": LOSSES, "penalty": PENALTIES, "width": None, "depth": None, "seed": None}
         for name, value in choices.items():
             if allowed[checks.choice(name, "choice", allowed)] is not None:
@@ -250,7 +258,10 @@ class Playground:
         self.steps += n
 
     def generated(self, n=2000):
-        """Return the generator's points ``(n, 2)`` for the first n of 2,000 latent vectors, the same each time."""
+        """Return the generator's points ``(n, 2)`` for the first n of 2,000 latent vectors, the same each time.
+
+        Raises ``ValueError`` for more than 2,000.
+        """
         if checks.integer(n, "n") > len(self._latent):
             raise ValueError(f"n is {n}; expected at most {len(self._latent)}")
         latent = self._latent[:n]

@@ -203,6 +203,11 @@ def latent_map(decode, *, cells=15, extent=2.5):
     numpy.ndarray
         The map, ``(height, width)`` or ``(height, width, 3)`` in [0, 1].
 
+    Raises
+    ------
+    ValueError
+        If the pictures have another number of channels than 1 or 3, or values outside [0, 1].
+
     Examples
     --------
     >>> latent_map(lambda codes: np.zeros((len(codes), 4, 4, 1)), cells=3).shape

@@ -73,7 +73,7 @@ class Recipe:
     half: bool = False
 
     def budget(self, profile):
-        """Return the budget of a profile, ``"quick"`` or ``"full"``."""
+        """Return the budget of a profile, ``"quick"`` or ``"full"``; ``ValueError`` if it is another."""
         return {"quick": self.quick, "full": self.full}[checks.choice(profile, "profile", ("quick", "full"))]
 
     def optimizer(self, steps=None):

@@ -192,6 +192,11 @@ def lit_sphere(size, *, light=(-1.0, 1.0, 1.5), ambient=0.1, background=0.0):
 def radii(radius):
     """Check a radius, or several, in (0, 1], and give them two axes for the pixels.
 
+    Raises
+    ------
+    ValueError
+        If one is outside.
+
     Examples
     --------
     >>> radii([0.5, 1.0]).shape
@@ -213,6 +218,11 @@ def _vectors(vectors, name):
 def directions(light, *, above=False):
     """Check directions towards lights, ``(..., 3)``, all from above the table if asked, and give them the length 1.
 
+    Raises
+    ------
+    ValueError
+        If one has no length, not three numbers, or comes from below though that is asked.
+
     Examples
     --------
     >>> directions([0, 3, 4]).tolist()
@@ -229,6 +239,11 @@ def directions(light, *, above=False):
 
 def grid(size, dtype=np.float64):
     """Return the coordinates of the pixels: x to the right and y upwards, from -1 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the size is below 2.
 
     Examples
     --------

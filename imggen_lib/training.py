@@ -109,6 +109,17 @@ class Checkpoint(keras.callbacks.Callback):
         What is known of this training; ``record["steps"]`` and ``record["seconds"]`` are counted on from here.
     every : float
         Seconds between two savings.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> record = {"steps": 0, "seconds": 0.0}
+    >>> history = model.fit(
+    ...     np.zeros((8, 1)), np.zeros(8), batch_size=2, verbose=0, callbacks=[Checkpoint("partial.keras", record)]
+    ... )
+    >>> record["steps"]
+    4
     """
 
     def __init__(self, path, record, *, every=60):

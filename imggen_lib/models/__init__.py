@@ -1,7 +1,7 @@
-"""The families of generative models, one file each, with one interface: ``fit``, ``sample``, ``save``.
+"""The families of generative models, one file each, with one interface: ``fit`` and ``sample``.
 
-``GaussianImageModel`` is NumPy alone, so importing this package does not import Keras until a family that needs it is
-asked for.
+All but one are Keras models, with ``save`` and all the rest. ``GaussianImageModel`` is NumPy alone, so importing this
+package does not import Keras until a family that needs it is asked for.
 """
 
 import lazy_loader

@@ -203,6 +203,11 @@ class VAE(GenerativeModel):
         -------
         numpy.ndarray
             ``(n,)``: a density, so :func:`imggen_lib.metrics.bits_per_dimension` needs dequantised pictures.
+
+        Raises
+        ------
+        ValueError
+            If the pictures have another shape or values outside [0, 1], or the seed is negative.
         """
         return self._bound(images, seed)
 
@@ -322,7 +327,10 @@ class ConditionalVAE(VAE):
         return super().compute_loss(x, y, (reconstruction, mean, log_variance), sample_weight, training)
 
     def encode(self, images, labels):
-        """Return mean and standard deviation of the code of each picture, given its class (or one class for all)."""
+        """Return mean and standard deviation of the code of each picture, given its class (or one class for all).
+
+        Raises ``ValueError`` if a label is no class.
+        """
         mean, std = super().encode(images)
         return mean - self.centres[checks.labels(labels, len(mean), self.classes)], std
 
