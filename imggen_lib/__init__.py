@@ -28,4 +28,5 @@ __version__ = "0.1.0"
 
 # Before anything large is asked for, and before NumPy is loaded.
 machine.keep_freed()
+machine.collect_less_often()
 machine.one_thread_for_small_matrices()

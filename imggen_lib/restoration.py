@@ -307,7 +307,7 @@ def restore(
         start = np.broadcast_to(np.asarray(start, np.float32), shape)
     except ValueError:
         raise ValueError(f"start has the shape {np.shape(start)}; expected a number or pictures of {shape}") from None
-    picture = operator.fill(measured, checks.image(start, "start", ndim=4))
+    picture = operator.fill(measured, checks.real_array(start, "start", ndim=4))
     x = math.cos(first_angle) * (2 * picture - 1) + scale(draw(), math.sin(first_angle), seen(first_angle, True))
     for now, then in itertools.pairwise(angles):
         held, back = then >= last, math.cos(now) / math.cos(then)

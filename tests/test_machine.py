@@ -1,11 +1,14 @@
-"""Freed memory is kept, counted by how often the operating system has to hand out a page; and threads do not wait."""
+"""Freed memory is kept, counted by how often the operating system hands out a page; garbage can wait, threads do not."""
 
 import ast
+import gc
 import os
 import subprocess
 import sys
 
 import pytest
+
+from imggen_lib import machine
 
 PROGRAM = """
 import ctypes
@@ -38,13 +41,26 @@ def test_160_megabytes_of_arrays_are_handed_out_again_without_the_operating_syst
 
 
 def test_it_says_whether_it_did_anything(monkeypatch):
-    from imggen_lib import machine
-
     monkeypatch.setenv("IMGGEN_KEEP_MEMORY", "0")
     assert machine.keep_freed() is False
     monkeypatch.delenv("IMGGEN_KEEP_MEMORY")
     monkeypatch.setattr(machine.sys, "platform", "win32")
     assert machine.keep_freed() is False
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "after"), [(700, "1", 100_000), (700, "0", 700), (0, "1", 0), (10**6, "1", 10**6)]
+)
+def test_garbage_is_collected_less_often_unless_the_reader_chose(monkeypatch, before, wanted, after):
+    """A threshold of 0 means that the collector is off."""
+    usual = gc.get_threshold()
+    monkeypatch.setenv("IMGGEN_KEEP_MEMORY", wanted)
+    try:
+        gc.set_threshold(before, *usual[1:])
+        assert machine.collect_less_often() == (before != after)
+        assert gc.get_threshold() == (after, *usual[1:])
+    finally:
+        gc.set_threshold(*usual)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="OpenBLAS is what NumPy brings there")
