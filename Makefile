@@ -51,6 +51,7 @@ lint: $(SETUP) ## what pre-commit checks, on every file
 
 bench: $(SETUP) ## measure against peers, two and a half hours; the races go on where they stopped
 	$(BIN)/python benchmarks/noise_speed.py
+	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/shipped_models.py
 	$(BIN)/python benchmarks/gan_time_to_quality.py
 	$(BIN)/python benchmarks/families.py
