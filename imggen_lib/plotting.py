@@ -120,35 +120,27 @@ def show_images(images, *, columns=10, titles=None, scale=0.7):
     shape = pictures[0].shape
     if titles is None and len(pictures) > 1 and {picture.shape for picture in pictures} == {shape}:
         return _show_sheet(np.reshape(pictures, (len(pictures), *shape[:2], -1)), columns, scale)
-    rows = -(-len(pictures) // columns)
-    height = scale * shape[0] / shape[1] + (0.25 if titles is not None else 0)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(columns * scale, rows * height), squeeze=False, layout="constrained"
-    )
-    for index, axis in enumerate(axes.flat):
+    rows, height = -(-len(pictures) // columns), scale * shape[0] / shape[1] + (0 if titles is None else 0.25)
+    figure = plt.figure(figsize=(columns * scale, rows * height), layout="constrained")
+    for index, picture in enumerate(pictures):
+        axis = figure.add_subplot(rows, columns, index + 1)
         axis.axis("off")
-        if index < len(pictures):
-            picture = pictures[index][..., 0] if pictures[index].shape[2:] == (1,) else pictures[index]
-            axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
-            if titles is not None:
-                axis.set_title(titles[index])
-    for axis in list(axes.flat)[len(pictures) :]:
-        axis.remove()
+        axis.imshow(picture[..., 0] if picture.shape[2:] == (1,) else picture, cmap="gray", vmin=0, vmax=1)
+        if titles is not None:
+            axis.set_title(titles[index])
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     return figure
 
 
 def _show_sheet(pictures, columns, scale):
     """Show pictures of one size as one: hundreds of axes would take seconds to draw."""
-    width = pictures.shape[2]
-    gap = max(1, round(width * 0.04 / scale))
+    gap = max(1, round(pictures.shape[2] * 0.04 / scale))
     sheet = contact_sheet(pictures, columns=columns, gap=gap)
-    inches = scale / (width + gap)
-    figure = plt.figure(figsize=(sheet.shape[1] * inches, sheet.shape[0] * inches), layout="none")
-    axis = figure.add_axes((0, 0, 1, 1))
+    height, width = np.array(sheet.shape[:2]) * scale / (pictures.shape[2] + gap)
+    axis = plt.figure(figsize=(width, height), layout="none").add_axes((0, 0, 1, 1))
     axis.axis("off")
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=1)
-    return figure
+    return axis.figure
 
 
 def show_curves(history, *, names=None, ylabel="loss"):
