@@ -56,7 +56,10 @@ def input_gradient(function, inputs):
         import torch
 
         inputs = inputs if inputs.requires_grad else inputs.detach().requires_grad_(True)
-        return torch.autograd.grad(keras.ops.sum(function(inputs)), inputs, create_graph=True)[0]
+        total = keras.ops.sum(function(inputs))
+        if not total.requires_grad:  # a constant
+            return torch.zeros_like(inputs)
+        return torch.autograd.grad(total, inputs, create_graph=True, materialize_grads=True)[0]
     raise NotImplementedError(f"gradients by the input are not written for the Keras backend {backend}")
 
 

@@ -17,7 +17,7 @@ def gradient_of(function, values):
 def test_the_gradient_of_a_quadratic_form():
     """The gradient of x'Ax is (A + A')x."""
     matrix = np.array([[1.0, 2.0], [0.0, 3.0]], "float32")
-    gradient = gradient_of(lambda x: ops.sum((x @ matrix) * x, axis=-1), [[1.0, -1.0], [2.0, 0.5]])
+    gradient = gradient_of(lambda x: ops.sum(ops.matmul(x, matrix) * x, axis=-1), [[1.0, -1.0], [2.0, 0.5]])
     np.testing.assert_allclose(gradient, np.array([[1, -1], [2, 0.5]]) @ (matrix + matrix.T), rtol=1e-6)
 
 
