@@ -25,7 +25,7 @@ test: $(SETUP) ## run every test, and every changed page
 	$(BIN)/python tools/book.py execute
 
 browser: book ## look at the built book, and at JupyterLab, with the system's Chromium
-	$(BIN)/python -m pytest -n 2 tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 test-jax: $(SETUP) ## the library's tests with JAX under Keras
 	KERAS_BACKEND=jax $(BIN)/$(LIBRARY_TESTS)
