@@ -8,8 +8,8 @@ SETUP := .venv/.set-up
 LIBRARY_TESTS := python -m pytest -n 2 --dist loadfile --ignore=tests/browser --ignore=tests/test_build.py
 RESOLUTION_lowest := lowest-direct
 RESOLUTION_newest := highest
-# JAX stops if it finds no GPU, and neither framework takes the whole memory of it for itself.
-ON_GPU := KERAS_BACKEND=jax JAX_PLATFORMS=cuda,cpu TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
+# Neither framework takes the whole memory of the GPU for itself.
+ON_GPU := KERAS_BACKEND=jax TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
 
 .PHONY: help book test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench weights clean
 
@@ -73,4 +73,5 @@ $(SETUP): requirements.lock pyproject.toml
 
 $(SETUP)-gpu: $(SETUP)
 	$(BIN)/python -m pip install --quiet --requirement requirements.lock "jax[cuda12]"
+	@$(BIN)/python -c 'import jax, sys; jax.default_backend() == "gpu" or sys.exit(f"make: JAX finds no GPU here, only {jax.devices()}")'
 	touch $@

@@ -1,6 +1,8 @@
 import gzip
 import hashlib
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from imggen_lib.data import make_fashion_mnist
 
 from imggen_lib import datasets, files, graphics
 
+DATA = Path(make_fashion_mnist.__file__).parent
 SIZES = {
     "digits": ((1437, 8, 8, 1), (360, 8, 8, 1), 10),
     "faces": ((160, 25, 25, 1), (40, 25, 25, 1), 2),
@@ -94,6 +97,12 @@ def test_the_subset_is_the_first_images_of_each_class():
     kept, kept_labels = make_fashion_mnist.first_of_each_class(images, labels, 2)
     assert kept.tolist() == [0, 1, 2, 4, 6, 7]
     np.testing.assert_array_equal(kept_labels, labels[kept])
+
+
+def test_the_embedded_clothes_say_what_they_were_made_from():
+    record = json.loads((DATA / "fashion_mnist.json").read_text())
+    assert record["made_from"] == {name: content for name, (_, content) in datasets.FASHION_MNIST_FILES.items()}
+    assert record["sha256"] == files.sha256(DATA / "fashion_mnist.npz")
 
 
 def test_the_embedded_clothes_are_the_first_of_each_class_of_the_full_set(clothes):

@@ -52,7 +52,7 @@ except OSError as error:
     sys.exit(f"refused: {error.strerror}")
 """
     run = subprocess.run([sys.executable, "-c", program, tmp_path / "a.npz"], capture_output=True, text=True)
-    # Before NumPy 2.2 the archive that could not be finished complains once more when it is thrown away.
+    # With NumPy 2.0 the archive that could not be finished complains once more when it is thrown away.
     assert (run.returncode, run.stderr.splitlines()[-1]) == (1, "refused: File too large")
     assert (tmp_path / "a.npz").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
