@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import tqdm
 
-from imggen_lib import checks
+from imggen_lib import backend, checks
+
+backend.graphs_as_written()
 
 
 class TimeBudget(keras.callbacks.Callback):

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from imggen_lib import checks
+from imggen_lib import backend, checks
+
+backend.graphs_as_written()
 
 
 def ask(network, inputs, *, size=256):

@@ -58,6 +58,26 @@ def test_brain_floats_are_for_gpus_from_a_compute_capability_on(monkeypatch, num
         assert keras.config.dtype_policy().name == ("mixed_bfloat16" if fast else "float32")
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has graphs to rewrite")
+@pytest.mark.parametrize(("gpus", "as_written"), [([], True), (["a GPU"], False)])
+def test_graphs_run_as_written_unless_there_is_a_gpu(monkeypatch, gpus, as_written):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    before = tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+    try:
+        assert backend.graphs_as_written() == as_written
+        assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"] == as_written
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": before})
+
+
+def test_only_tensorflow_has_graphs_to_rewrite(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    assert not backend.graphs_as_written()
+
+
 def test_an_unknown_backend_is_named(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "abacus")
     with pytest.raises(NotImplementedError, match="abacus"):
