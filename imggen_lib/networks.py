@@ -21,6 +21,7 @@ def ask(network, inputs, *, size=256):
     Parameters
     ----------
     network : keras.Model
+        Functional or sequential.
     inputs : numpy.ndarray or list of numpy.ndarray
         One array for each input of the network, all of one length.
     size : int
@@ -38,10 +39,10 @@ def ask(network, inputs, *, size=256):
     (1000, 1)
     """
     several = isinstance(inputs, list)
-    answers = []
+    answer, answers = backend.compiled(network), []
     for first in range(0, len(inputs[0] if several else inputs), size):
         some = slice(first, first + size)
-        answers.append(network.predict_on_batch([array[some] for array in inputs] if several else inputs[some]))
+        answers.append(answer([array[some] for array in inputs] if several else inputs[some]))
     if isinstance(answers[0], np.ndarray):
         return np.concatenate(answers)
     return [np.concatenate(parts) for parts in zip(*answers, strict=True)]

@@ -7,6 +7,40 @@ from imggen_lib import networks
 SHAPES = [((8, 8, 1), (4,)), ((28, 28, 1), (8, 4)), ((16, 32, 3), (4, 4, 4))]
 
 
+class Counting(keras.layers.Layer):
+    """Changes nothing, and counts how often it is called: once for each graph that is built."""
+
+    calls = 0
+
+    def call(self, inputs):
+        self.calls += 1
+        return inputs
+
+
+def test_networks_are_asked_in_parts_and_answer_as_keras_has_them_answer(rng):
+    """With two inputs, two outputs, dropout, numbers in double precision, and a last part of another size."""
+    one, two = keras.Input((3,)), keras.Input((2,))
+    both = keras.layers.Dropout(0.5)(keras.layers.Concatenate()([one, two]))
+    network = keras.Model([one, two], [keras.layers.Dense(4)(both), keras.layers.BatchNormalization()(both)])
+    given = [rng.normal(size=(25, 3)), rng.normal(size=(25, 2))]
+    answers = networks.ask(network, given, size=10)
+    for ours, theirs in zip(answers, network.predict(given, verbose=0), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    single = keras.Model(one, keras.layers.Dense(2)(one))
+    np.testing.assert_allclose(networks.ask(single, given[0]), single.predict(given[0], verbose=0), rtol=1e-5)
+
+
+def test_a_network_is_compiled_at_most_once_for_any_number_and_answers_with_its_present_weights():
+    """On TensorFlow; elsewhere Keras compiles it, once for each number."""
+    given, counting = keras.Input((1,)), Counting()
+    network = keras.Model(given, keras.layers.Dense(1, use_bias=False)(counting(given)))
+    before = counting.calls
+    for n, weight in ((3, 2.0), (7, 5.0), (1, -1.0)):
+        network.set_weights([np.full((1, 1), weight)])
+        np.testing.assert_allclose(networks.ask(network, np.ones((n, 1))), np.full((n, 1), weight))
+    assert counting.calls - before == (1 if keras.backend.backend() == "tensorflow" else 3)
+
+
 @pytest.mark.parametrize(("image_shape", "filters"), SHAPES)
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_a_generator_makes_pictures_in_the_range_from_any_latent_vector(image_shape, filters, batch_norm, rng):

@@ -37,6 +37,9 @@ NO_ALT = """() => [...document.images]
   .filter(i => !i.hasAttribute('alt') || (i.closest('main') && !i.alt.trim()) || /\\.(png|svg|jpg)$/.test(i.alt))
   .map(i => i.src)"""
 BROKEN = "() => [...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+# What packages say of their own working helps nobody who reads.
+REMARKS = """() => [...document.querySelectorAll('.cell_output')]
+  .map(o => o.textContent.match(/(WARNING|ERROR):.*/)).filter(found => found).map(found => found[0].slice(0, 80))"""
 UNTYPESET = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"
 
 
@@ -73,6 +76,7 @@ def faults(browser, address, page):
         found.append(f"{untypeset} formulas are not typeset")
     found += [f"picture without alt text: {source}" for source in tab.evaluate(NO_ALT)]
     found += [f"picture that does not load: {source}" for source in tab.evaluate(BROKEN)]
+    found += [f"remark of a package: {remark}" for remark in tab.evaluate(REMARKS)]
     weight = len(tab.content().encode())
     if weight > LARGEST_PAGE:
         found.append(f"weighs {weight:,} bytes without its pictures")

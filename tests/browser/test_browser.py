@@ -23,6 +23,7 @@ def test_page_has_no_fault(chromium, address, page):
         ("<script>undefinedFunction()</script>", "script error"),
         ('<p style="color: #eee; background: #fff">pale</p>', "axe: color-contrast"),
         ('<img src="nowhere.png" alt="a picture">', "picture that does not load"),
+        ('<div class="cell_output"><pre>WARNING:tensorflow:slow</pre></div>', "remark of a package: WARNING:tensorflow"),
     ],
 )
 def test_a_planted_fault_is_found(chromium, serve, tmp_path, planted, complaint):
