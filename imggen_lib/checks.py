@@ -175,6 +175,32 @@ def integer(value, name, *, minimum=1):
     return value
 
 
+def pair(value, name, *, minimum=1):
+    """Return two whole numbers, a height and a width say, as a tuple of int.
+
+    Raises
+    ------
+    TypeError
+        If it is no sequence, or one of them no whole number.
+    ValueError
+        If there are not two, or one is too small.
+
+    Examples
+    --------
+    >>> pair([28, 32], "shape")
+    (28, 32)
+    >>> pair((3,), "kernel_shape")
+    Traceback (most recent call last):
+    ...
+    ValueError: kernel_shape is (3,); expected two whole numbers, for height and width
+    """
+    if isinstance(value, str) or not np.iterable(value):
+        raise TypeError(f"{name} is {value!r}; expected a tuple of two whole numbers")
+    if len(value := tuple(value)) != 2:
+        raise ValueError(f"{name} is {value}; expected two whole numbers, for height and width")
+    return tuple(integer(number, name, minimum=minimum) for number in value)
+
+
 def real(value, name, *, minimum=-np.inf, maximum=np.inf):
     """Return ``value`` as a finite float in [``minimum``, ``maximum``].
 

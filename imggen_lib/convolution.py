@@ -214,7 +214,7 @@ def as_matrix(kernel, image_shape, *, stride=1, padding="valid", dilation=1):
            [0., 0., 1., 2.]])
     """
     kernel = checks.real_array(kernel, "kernel", ndim=2)
-    height, width = _pair(image_shape, "image_shape")
+    height, width = checks.pair(image_shape, "image_shape")
     # The windows of a picture of pixel numbers say which pixel meets which tap; column 0, that of padding, is dropped.
     numbers = np.arange(1.0, height * width + 1).reshape(height, width)
     pixels = im2col(numbers, kernel.shape, stride=stride, padding=padding, dilation=dilation).astype(int)
@@ -290,7 +290,7 @@ def cross_correlate_transposed(image, kernel, *, stride=1, padding="valid", dila
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     pairs = list(zip(image.shape, kernel.shape, strict=True))
     default = tuple(transposed_size(n, k, **options) for n, k in pairs)
-    output_shape = default if output_shape is None else _pair(output_shape, "output_shape")
+    output_shape = default if output_shape is None else checks.pair(output_shape, "output_shape")
     shrunk = tuple(output_size(n, k, **options) for n, k in zip(output_shape, kernel.shape, strict=True))
     if shrunk != image.shape:
         raise ValueError(
@@ -347,18 +347,9 @@ def _image_and_kernel(image, kernel):
     return checks.real_array(image, "image", ndim=2), checks.real_array(kernel, "kernel", ndim=2)
 
 
-def _pair(shape, name):
-    """Return a shape of two whole numbers as a tuple."""
-    if not isinstance(shape, tuple | list):
-        raise TypeError(f"{name} is {shape!r}; expected a tuple of two whole numbers")
-    if len(shape) != 2:
-        raise ValueError(f"{name} is {tuple(shape)}; expected two whole numbers, height and width")
-    return tuple(checks.integer(size, name) for size in shape)
-
-
 def _windows(image, kernel_shape, stride, padding, dilation):
     """Return a view ``(rows, columns, P, Q)`` of what the kernel meets at each position."""
-    kernel_shape = _pair(kernel_shape, "kernel_shape")
+    kernel_shape = checks.pair(kernel_shape, "kernel_shape")
     padded = np.pad(image, _zeros(image.shape, kernel_shape, stride, padding, dilation))
     reach = tuple(dilation * (k - 1) + 1 for k in kernel_shape)
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach)

@@ -60,8 +60,8 @@ def gradient_noise(shape, cells, *, rng, octaves=1):
     >>> bool(noise[0, 0] == noise[0, 4] == noise[4, 0] == 0)
     True
     """
-    rows, columns = _pair(shape, "shape")
-    down, across = _pair(cells, "cells")
+    rows, columns = checks.pair(shape, "shape")
+    down, across = checks.pair(cells, "cells")
     rng, octaves = checks.generator(rng), checks.integer(octaves, "octaves")
     total = np.zeros((rows, columns))
     for octave in range(octaves):
@@ -194,9 +194,3 @@ def _patterns():
     bumps = gradient_noise((128, 256), (3, 6), rng=1, octaves=3)
     patterns = {"striped": 3 * (bands + 4 * bumps) + 0.5, "veined": 1 - 7 * np.abs(bumps)}
     return {name: 0.85 * np.clip(white, 0, 1).astype(np.float32) for name, white in patterns.items()}
-
-
-def _pair(value, name):
-    if np.shape(value) != (2,):
-        raise ValueError(f"{name} is {value!r}; expected two whole numbers")
-    return tuple(checks.integer(number, name) for number in value)

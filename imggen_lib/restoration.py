@@ -42,7 +42,7 @@ def scratches(shape, n, *, rng, width=1):
     >>> scratches((28, 28), 3, rng=0).sum(axis=0).max() > 0
     np.True_
     """
-    height, across = _size(shape)
+    height, across = checks.pair(shape, "shape", minimum=2)
     missing, rng = np.zeros((height, across), bool), checks.generator(rng)
     t, thick = np.linspace(0, 1, 4 * max(height, across)), np.arange(checks.integer(width, "width"))
     for _ in range(checks.integer(n, "n", minimum=0)):
@@ -80,7 +80,7 @@ def missing_blocks(shape, n, size, *, rng):
     >>> int(missing_blocks((28, 28), 1, 10, rng=0).sum())
     100
     """
-    height, width = _size(shape)
+    height, width = checks.pair(shape, "shape", minimum=2)
     if checks.integer(size, "size") > min(height, width):
         raise ValueError(f"size is {size} in a picture of {height}x{width}; expected at most {min(height, width)}")
     missing, rng = np.zeros((height, width), bool), checks.generator(rng)
@@ -327,9 +327,3 @@ def restore(
                 x = back * x + math.sqrt(1 - back**2) * draw()
     picture = np.clip((x + 1) / 2, 0, 1)
     return picture if std else operator.fill(measured, picture).astype(np.float32)
-
-
-def _size(shape):
-    if np.shape(shape) != (2,):
-        raise ValueError(f"shape is {shape!r}; expected (height, width)")
-    return tuple(checks.integer(side, "a side in shape", minimum=2) for side in shape)

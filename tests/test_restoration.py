@@ -161,7 +161,7 @@ WRONG = [
     (lambda: Downscaled(3).measure(PICTURES), "4x4.*factor 3: crop or pad"),
     (lambda: Masked(np.zeros(4, bool)), "height, width"),
     (lambda: restoration.missing_blocks((8, 8), 1, 9, rng=0), "at most 8"),
-    (lambda: restoration.scratches((8, 8, 1), 1, rng=0), "height, width"),
+    (lambda: restoration.scratches((8, 8, 1), 1, rng=0), "two whole numbers, for height and width"),
     (lambda: restoration.scratches((1, 8), 1, rng=0), "at least 2"),
 ]
 
