@@ -44,10 +44,10 @@ def graphs_as_written():
 
 
 def compiled(network):
-    """Return a function that answers as a network in use does, compiled at most once for any number of inputs.
+    """Return a function that answers as a network in use does; on TensorFlow it is compiled once for any number of inputs.
 
-    Keras's own ``predict_on_batch`` does the same, but on TensorFlow it compiles a network anew for the second number that
-    it is asked for: a second of work for a large one, and a warning on the page.
+    It is Keras's ``predict_on_batch``, except on TensorFlow, where that compiles a network anew for the second number that
+    it is asked for: up to a second of work for the largest here, and a warning on the page.
 
     Parameters
     ----------

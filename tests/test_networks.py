@@ -30,8 +30,8 @@ def test_networks_are_asked_in_parts_and_answer_as_keras_has_them_answer(rng):
     np.testing.assert_allclose(networks.ask(single, given[0]), single.predict(given[0], verbose=0), rtol=1e-5)
 
 
-def test_a_network_is_compiled_at_most_once_for_any_number_and_answers_with_its_present_weights():
-    """On TensorFlow; elsewhere Keras compiles it, once for each number."""
+def test_a_network_answers_any_number_with_its_present_weights_and_tensorflow_compiles_it_once():
+    """Elsewhere Keras compiles it, once for each number."""
     given, counting = keras.Input((1,)), Counting()
     network = keras.Model(given, keras.layers.Dense(1, use_bias=False)(counting(given)))
     before = counting.calls
