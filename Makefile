@@ -1,6 +1,8 @@
 # Each target is one thing that a reader can also type. `make help` lists them.
 PYTHON ?= python3
 PAGES ?= chapters
+# How many pages are executed at a time.
+JOBS ?= 1
 BIN := .venv/bin
 SETUP := .venv/.set-up
 
@@ -17,12 +19,12 @@ help: ## list the targets
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /make \1\t/' | expand -t 32
 
 book: $(SETUP) ## execute the changed pages and build _build/html/index.html
-	$(BIN)/python tools/book.py execute
+	$(BIN)/python tools/book.py execute --jobs $(JOBS)
 	$(BIN)/python tools/book.py build
 
 test: $(SETUP) ## run every test, and every changed page
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/browser
-	$(BIN)/python tools/book.py execute
+	$(BIN)/python tools/book.py execute --jobs $(JOBS)
 
 browser: book ## look at the built book, and at JupyterLab, with the system's Chromium
 	$(BIN)/python -m pytest tests/browser

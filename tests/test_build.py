@@ -41,11 +41,10 @@ def write_page(root, code, text="# Page\n\nSome words.", **metadata):
     nbformat.write(notebook, root / "chapters" / "page.ipynb")
 
 
-def run(command, root):
+def run(command, root, *options):
     """Return exit status and all that was printed."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "book.py", command, "--root", root], capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, ROOT / "tools" / "book.py", command, "--root", root, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -64,6 +63,31 @@ def test_a_page_is_executed_once_built_and_executed_again_only_when_something_ch
     assert "0 of 1 pages to execute" in run("execute", book)[1]
     (book / "imggen_lib" / "room.py").write_text("changed = True")
     assert "1 of 1 pages to execute" in run("execute", book)[1]
+
+
+def test_two_pages_at_a_time_run_beside_each_other_and_say_so(book):
+    # Each page waits for the other one's file, so neither gets through alone.
+    wait = """import pathlib, time
+pathlib.Path({own!r}).touch()
+end = time.monotonic() + 60
+while not pathlib.Path({other!r}).exists():
+    assert time.monotonic() < end
+    time.sleep(0.1)"""
+    files = [str(book / name) for name in ("one", "two")]
+    write_page(book, wait.format(own=files[0], other=files[1]))
+    (book / "chapters" / "page.ipynb").rename(book / "chapters" / "second.ipynb")
+    write_page(book, wait.format(own=files[1], other=files[0]))
+    with (book / "_toc.yml").open("a") as toc:
+        toc.write("  - file: chapters/second\n")
+    status, output = run("execute", book, "--jobs", "2")
+    assert status == 0, output
+    runs = json.loads((book / "_build" / "executed" / "runs.json").read_text())
+    assert all("2 pages at a time" in run["with"] for run in runs.values()) and len(runs) == 2
+
+
+def test_less_than_one_page_at_a_time_is_refused(book):
+    status, output = run("execute", book, "--jobs", "0")
+    assert (status, "--jobs must be at least 1, not 0" in output) == (2, True)
 
 
 def test_a_failing_cell_is_caught_and_not_taken_for_executed(book):

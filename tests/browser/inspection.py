@@ -15,7 +15,10 @@ import book  # noqa: E402
 __all__ = ["HTML", "ROOT", "book", "faults"]
 
 # Preloading, axe looks for imported style sheets beside the page instead of beside the sheet, and causes errors of its own.
-AXE_OPTIONS = {"preload": False, "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}
+LEVELS = {"preload": False, "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}
+# Names, roles and languages are the same in every look; colours are not.
+STRUCTURE = LEVELS | {"rules": {"color-contrast": {"enabled": False}}}
+COLOURS = {"preload": False, "runOnly": {"type": "rule", "values": ["color-contrast"]}}
 # A page without its pictures.
 LARGEST_PAGE = 1_000_000
 
@@ -43,16 +46,25 @@ REMARKS = """() => [...document.querySelectorAll('.cell_output')]
 UNTYPESET = "() => [...document.querySelectorAll('.math')].filter(m => !m.querySelector('mjx-container')).length"
 
 
-# A second code token of one kind, or a second formula, has the colours of the first. They are most of a page, and axe,
-# which looks at the colours of each, takes three times as long with them.
+# Of all elements with the same letters over the same backgrounds the first stands for the others. They are nearly all of a
+# page, and axe, which looks at the colours of each, takes many times as long with them.
 MARK_ALIKE = """() => {
-  const seen = new Set();
-  for (const e of document.querySelectorAll('.highlight pre span, mjx-container')) {
-    const kind = e.className || e.tagName;
-    if (seen.has(kind)) e.dataset.alike = ''; else seen.add(kind);
+  const behind = new Map([[document.documentElement, '']]), seen = new Set(), needed = new Set();
+  const elements = [...document.querySelectorAll('body, body *')];
+  for (const e of elements) {
+    const style = getComputedStyle(e);
+    const own = [style.backgroundColor, style.backgroundImage, style.opacity, style.filter, style.position].join(' ');
+    const plain = own === 'rgba(0, 0, 0, 0) none 1 none static';
+    behind.set(e, behind.get(e.parentElement) + (plain ? '' : own + '; '));
+    const looks = [behind.get(e), style.color, style.fontSize, style.fontWeight, style.textShadow].join('|');
+    const letters = [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim()) || e.matches('input, select');
+    if (!letters || seen.has(looks) || !e.checkVisibility({visibilityProperty: true})) continue;
+    seen.add(looks);
+    for (let p = e; p && !needed.has(p); p = p.parentElement) needed.add(p);
   }
+  for (const e of elements) e.toggleAttribute('data-alike', !needed.has(e));
 }"""
-HIDE_ALIKE = "html.without-alike [data-alike] { visibility: hidden }"
+HIDE_ALIKE = "html.without-alike [data-alike] { visibility: hidden !important }"
 LOOKS = [(scheme, width) for width in (1280, 390) for scheme in ("light", "dark")]
 
 
@@ -80,7 +92,7 @@ def faults(browser, address, page):
     weight = len(tab.content().encode())
     if weight > LARGEST_PAGE:
         found.append(f"weighs {weight:,} bytes without its pictures")
-    tab.evaluate(MARK_ALIKE)
+    found += _violations(tab, STRUCTURE)
     tab.add_style_tag(content=HIDE_ALIKE)
     for scheme, width in LOOKS:
         found += [f"{fault} ({scheme}, {width} wide)" for fault in _faults_of_a_look(tab, scheme, width)]
@@ -97,10 +109,14 @@ def _faults_of_a_look(tab, scheme, width):
     found = [f"sticks out to the right: {element}" for element in tab.evaluate(OVERFLOW)]
     if tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"):
         found.append("scrolls sideways")
+    tab.evaluate(MARK_ALIKE)
     tab.evaluate("document.documentElement.classList.add('without-alike')")
-    violations = Axe().run(tab, options=AXE_OPTIONS).response["violations"]
+    found += _violations(tab, COLOURS)
     tab.evaluate("document.documentElement.classList.remove('without-alike')")
-    for violation in violations:
-        where = violation["nodes"][0]["target"]
-        found.append(f"axe: {violation['id']}: {violation['help']} ({len(violation['nodes'])} times, {where})")
     return found
+
+
+def _violations(tab, options):
+    for violation in Axe().run(tab, options=options).response["violations"]:
+        where = violation["nodes"][0]["target"]
+        yield f"axe: {violation['id']}: {violation['help']} ({len(violation['nodes'])} times, {where})"
