@@ -47,24 +47,29 @@ UNTYPESET = "() => [...document.querySelectorAll('.math')].filter(m => !m.queryS
 
 
 # Of all elements with the same letters over the same backgrounds the first stands for the others. They are nearly all of a
-# page, and axe, which looks at the colours of each, takes many times as long with them.
-MARK_ALIKE = """() => {
-  const behind = new Map([[document.documentElement, '']]), seen = new Set(), needed = new Set();
-  const elements = [...document.querySelectorAll('body, body *')];
-  for (const e of elements) {
+# page, and axe, which looks at each, takes many times as long with them.
+NOTE_NEEDED = """() => {
+  const behind = new Map([[document.documentElement, '']]), seen = new Set();
+  for (const e of document.querySelectorAll('body, body *')) {
     const style = getComputedStyle(e);
     const own = [style.backgroundColor, style.backgroundImage, style.opacity, style.filter, style.position].join(' ');
     const plain = own === 'rgba(0, 0, 0, 0) none 1 none static';
     behind.set(e, behind.get(e.parentElement) + (plain ? '' : own + '; '));
+    // A style gives others their looks.
+    if (e.matches('style, link')) for (let p = e; p; p = p.parentElement) p.dataset.needed = '';
+    const letters = [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim());
+    if (!letters && !e.matches('input, select') || !e.checkVisibility({visibilityProperty: true})) continue;
     const looks = [behind.get(e), style.color, style.fontSize, style.fontWeight, style.textShadow].join('|');
-    const letters = [...e.childNodes].some(n => n.nodeType === Node.TEXT_NODE && n.data.trim()) || e.matches('input, select');
-    if (!letters || seen.has(looks) || !e.checkVisibility({visibilityProperty: true})) continue;
+    if (!seen.has(looks)) for (let p = e; p; p = p.parentElement) p.dataset.needed = '';
     seen.add(looks);
-    for (let p = e; p && !needed.has(p); p = p.parentElement) needed.add(p);
   }
-  for (const e of elements) e.toggleAttribute('data-alike', !needed.has(e));
 }"""
-HIDE_ALIKE = "html.without-alike [data-alike] { visibility: hidden !important }"
+REMOVE = "parts => document.querySelectorAll(parts).forEach(e => e.remove())"
+# Letters of code and of formulas have no structure of their own.
+ALIKE_LETTERS = ".highlight pre span:not([data-needed]), mjx-container :not([data-needed])"
+ALIKE = "body :not([data-needed])"
+# Colours that change in a transition are, in the middle of it, no colours of the page.
+NO_TRANSITIONS = "*, ::before, ::after { transition: none !important; animation: none !important }"
 LOOKS = [(scheme, width) for width in (1280, 390) for scheme in ("light", "dark")]
 
 
@@ -72,7 +77,7 @@ def faults(browser, address, page):
     """Return a list of faults of one page, in words. The page is opened once and looked at in every way."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
-    found = []
+    found, errors = [], []
     own = urlsplit(address).netloc
 
     def leave_alone(route):
@@ -80,8 +85,8 @@ def faults(browser, address, page):
         route.abort()
 
     tab.route(lambda url: urlsplit(url).netloc not in (own, "") and urlsplit(url).scheme != "data", leave_alone)
-    tab.on("console", lambda message: found.append(f"console: {message.text}") if message.type == "error" else None)
-    tab.on("pageerror", lambda error: found.append(f"script error: {error}"))
+    tab.on("console", lambda message: errors.append(f"console: {message.text}") if message.type == "error" else None)
+    tab.on("pageerror", lambda error: errors.append(f"script error: {error}"))
     tab.goto(f"{address}/{page}.html", wait_until="load")
     tab.wait_for_function(f"({UNTYPESET})() === 0 || !window.MathJax", timeout=60_000)
     if untypeset := tab.evaluate(UNTYPESET):
@@ -92,28 +97,30 @@ def faults(browser, address, page):
     weight = len(tab.content().encode())
     if weight > LARGEST_PAGE:
         found.append(f"weighs {weight:,} bytes without its pictures")
+    tab.add_style_tag(content=NO_TRANSITIONS)
+    for look in LOOKS:
+        _set_look(tab, *look)
+        found += [f"sticks out to the right: {element} {look}" for element in tab.evaluate(OVERFLOW)]
+        if tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"):
+            found.append(f"scrolls sideways {look}")
+        tab.evaluate(NOTE_NEEDED)
+    tab.evaluate(REMOVE, ALIKE_LETTERS)
     found += _violations(tab, STRUCTURE)
-    tab.add_style_tag(content=HIDE_ALIKE)
-    for scheme, width in LOOKS:
-        found += [f"{fault} ({scheme}, {width} wide)" for fault in _faults_of_a_look(tab, scheme, width)]
+    # Scripts of the page may miss what is removed now: what they say of it is no fault.
+    found += errors
+    tab.evaluate(REMOVE, ALIKE)
+    for look in LOOKS:
+        _set_look(tab, *look)
+        found += [f"{violation} {look}" for violation in _violations(tab, COLOURS)]
     context.close()
     return found
 
 
-def _faults_of_a_look(tab, scheme, width):
+def _set_look(tab, scheme, width):
     tab.set_viewport_size({"width": width, "height": 900})
     tab.emulate_media(color_scheme=scheme)
     tab.evaluate(f"document.documentElement.dataset.mode = document.documentElement.dataset.theme = '{scheme}'")
-    # Colours change in a transition, and what axe sees in the middle of it is no colour of the page.
-    tab.wait_for_timeout(400)
-    found = [f"sticks out to the right: {element}" for element in tab.evaluate(OVERFLOW)]
-    if tab.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1"):
-        found.append("scrolls sideways")
-    tab.evaluate(MARK_ALIKE)
-    tab.evaluate("document.documentElement.classList.add('without-alike')")
-    found += _violations(tab, COLOURS)
-    tab.evaluate("document.documentElement.classList.remove('without-alike')")
-    return found
+    tab.wait_for_timeout(100)
 
 
 def _violations(tab, options):

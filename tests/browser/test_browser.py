@@ -22,6 +22,14 @@ def test_page_has_no_fault(chromium, address, page):
         ('<table style="width: 2000px; display: table"><tr><td>wide</td></tr></table>', "sticks out to the right"),
         ("<script>undefinedFunction()</script>", "script error"),
         ('<p style="color: #eee; background: #fff">pale</p>', "axe: color-contrast"),
+        (
+            "<p>one</p><p>two <i>dark</i></p><style>[data-theme=dark] i { color: #222; background: #111 }</style>",
+            "axe: color-contrast",
+        ),
+        (
+            "<p>one</p><p>two <i>narrow</i></p><style>@media (width < 500px) { i { color: #ddd } }</style>",
+            "axe: color-contrast",
+        ),
         ('<img src="nowhere.png" alt="a picture">', "picture that does not load"),
         ('<div class="cell_output"><pre>WARNING:tensorflow:slow</pre></div>', "remark of a package: WARNING:tensorflow"),
     ],
