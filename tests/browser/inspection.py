@@ -16,7 +16,7 @@ __all__ = ["HTML", "ROOT", "book", "faults"]
 
 # Preloading, axe looks for imported style sheets beside the page instead of beside the sheet, and causes errors of its own.
 LEVELS = {"preload": False, "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}
-# Names, roles and languages are the same in every look; colours are not.
+# Names, roles and languages are the same in light and dark, but a phone shows other elements than a desk.
 STRUCTURE = LEVELS | {"rules": {"color-contrast": {"enabled": False}}}
 COLOURS = {"preload": False, "runOnly": {"type": "rule", "values": ["color-contrast"]}}
 # A page without its pictures.
@@ -105,7 +105,9 @@ def faults(browser, address, page):
             found.append(f"scrolls sideways {look}")
         tab.evaluate(NOTE_NEEDED)
     tab.evaluate(REMOVE, ALIKE_LETTERS)
-    found += _violations(tab, STRUCTURE)
+    for look in LOOKS[::2]:
+        _set_look(tab, *look)
+        found += [f"{violation} {look}" for violation in _violations(tab, STRUCTURE)]
     # Scripts of the page may miss what is removed now: what they say of it is no fault.
     found += errors
     tab.evaluate(REMOVE, ALIKE)
