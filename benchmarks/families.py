@@ -25,7 +25,8 @@ from keras import layers, ops
 from sklearn.datasets import make_moons
 
 from imggen_lib import datasets, models
-from imggen_lib.models import causal, flow
+from imggen_lib.models import flow
+from imggen_lib.models.autoregressive import causal
 
 FOLDER = Path(__file__).parent
 MINUTES = 5
@@ -272,7 +273,7 @@ class OurPixelCNN(race.Recipe):
     """Our recipe, without classes, on black or white pixels."""
 
     def __init__(self, seed):
-        build = lambda image_shape, classes, seed: models.PixelCNN(causal.pixel_network(image_shape))  # noqa: E731
+        build = lambda image_shape, classes, seed: models.PixelCNN(models.pixel_network(image_shape))  # noqa: E731
         super().__init__("pixelcnn", seed, black_or_white(), build=build)
 
     def bits(self, images):

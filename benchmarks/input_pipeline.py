@@ -17,7 +17,7 @@ import speed
 import tensorflow as tf
 from keras import ops
 
-from imggen_lib import catalog, datasets, training
+from imggen_lib import datasets, pretrained, training
 
 TABLE = Path(__file__).with_suffix(".md")
 REPEATS, STEPS, BATCH = 9, 90, 64
@@ -102,7 +102,7 @@ def measure(dataset):
 
 def step(name, dataset):
     """Return milliseconds of one training step of a model of the catalog, pictures already at hand."""
-    recipe = catalog.recipe(name)
+    recipe = recipes.get(name)
     model = recipe.build(dataset.image_shape, len(dataset.class_names), seed=0)
     model.compile(optimizer=recipe.optimizer())
     pictures, labels = dataset.x_train[:BATCH], dataset.y_train[:BATCH]

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from imggen_lib import catalog, datasets, files, scoring, training
+from imggen_lib import datasets, evaluation, io, pretrained, training
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "_build" / "benchmarks"
@@ -56,7 +56,7 @@ class Recipe(Runner):
 
     def __init__(self, name, seed, dataset=None, **changes):
         keras.utils.set_random_seed(seed)
-        recipe = dataclasses.replace(catalog.recipe(name), **changes)
+        recipe = dataclasses.replace(recipes.get(name), **changes)
         self.seed, self.batch_size, self.data = seed, recipe.batch_size, dataset or datasets.load(DATASET)
         self.model = recipe.build(self.data.image_shape, len(self.data.class_names), seed)
         self.model.compile(optimizer=recipe.optimizer())
@@ -144,7 +144,7 @@ def expect_parameters(network, count):
 
 def frechet(runner, images=IMAGES):
     """Return the Fréchet distance of what a runner draws, and the same as a multiple of the floor."""
-    score = scoring.score(runner.sample(images), datasets.load(DATASET))
+    score = evaluation.score(runner.sample(images), datasets.load(DATASET))
     return score.distance, score.multiple
 
 
@@ -193,7 +193,7 @@ def run(name, entries, measure=frechet, points=POINTS):
 def keep(results, path):
     """Write the results, whole or not at all."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    with files.replacing(path) as temporary:
+    with io.replacing(path) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -237,7 +237,7 @@ def race(entry, seed, result, path, measure, points, keep_results):
         print(f"{entry.label}, seed {seed}: {seconds} s, {runner.steps} steps, {found[-1]:.3g}", flush=True)
 
 
-def spread(result, seconds):
+def pseudo_inverse(result, seconds):
     """Return the median, smallest and largest of what was measured over the seeds, at a number of seconds, or None."""
     values = sorted(row[-1] for curve in result["curves"].values() for row in curve if row[0] == seconds)
     return (statistics.median(values), values[0], values[-1]) if values else None
@@ -271,9 +271,9 @@ def plot(results, entries, path, points, label="multiple of the floor"):
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
-    from imggen_lib import plotting
+    from imggen_lib.notebook import figures
 
-    plotting.use_style()
+    notebook.setup()
     figure, axis = plt.subplots(figsize=(6.5, 3.6))
     for number, (key, entry) in enumerate(entries.items()):
         curves = [curve for curve in results[key]["curves"].values() if curve]

@@ -15,7 +15,7 @@ import numpy as np
 import tqdm
 from skimage.feature import hog
 
-from imggen_lib import catalog, datasets, metrics, models, scoring, training
+from imggen_lib import datasets, evaluation, metrics, models, pretrained, training
 
 TABLE = Path(__file__).with_suffix(".md")
 IMAGES, SEARCHED, CODED = 5000, 1000, 500
@@ -25,7 +25,7 @@ def main():
     """Judge every shipped model, and as many real training pictures, then write the table."""
     dataset = datasets.load("fashion_mnist_full")
     kinds = {
-        "classifier": scoring.features,
+        "classifier": evaluation.features,
         "oriented gradients": gradients,
         "second classifier": second_classifier(dataset),
     }
@@ -33,15 +33,15 @@ def main():
     # The same pictures as in ``imggen score``; how much luck there is in that is said by as many others.
     real, *others = np.split(dataset.x_train, len(dataset.x_train) // IMAGES)
     floors = {kind: metrics.frechet_distance(features(real), of_test[kind]) for kind, features in kinds.items()}
-    luck = [metrics.frechet_distance(scoring.features(some), of_test["classifier"]) for some in others]
+    luck = [metrics.frechet_distance(evaluation.features(some), of_test["classifier"]) for some in others]
     luck = np.array(luck) / floors["classifier"]
     test_distance = nearest(dataset.x_test[:SEARCHED], dataset.x_train)
     rows = [
         "| real training pictures | 1 | 1 | 1 | " + spread(kinds["classifier"](real), of_test["classifier"]) + " | | | |"
     ]
-    clothes = [name for name in catalog.shipped() if catalog.record(name)["dataset"].startswith("fashion")]
-    for name in tqdm.tqdm([name for name in clothes if catalog.recipe(name).generates]):
-        model = catalog.load(name)
+    clothes = [name for name in pretrained.shipped() if pretrained.record(name)["dataset"].startswith("fashion")]
+    for name in tqdm.tqdm([name for name in clothes if recipes.get(name).generates]):
+        model = pretrained.load(name)
         images = model.sample(IMAGES, seed=0)
         features = {kind: take(images) for kind, take in kinds.items()}
         multiples = [metrics.frechet_distance(features[kind], of_test[kind]) / floors[kind] for kind in kinds]
@@ -65,7 +65,7 @@ def gradients(images):
 
 def second_classifier(dataset):
     """Train the recipe of the classifier from seed 1 for a third of its steps; return what takes its features."""
-    recipe = catalog.recipe("classifier")
+    recipe = recipes.get("classifier")
     keras.utils.set_random_seed(1)
     model = recipe.build(dataset.image_shape, len(dataset.class_names), 1)
     steps = recipe.full.steps // 3
@@ -75,7 +75,7 @@ def second_classifier(dataset):
     return model.features
 
 
-def spread(features, of_test):
+def pseudo_inverse(features, of_test):
     """Precision, recall, density and coverage as table cells."""
     precision, recall = metrics.precision_recall(of_test, features)
     density, coverage = metrics.density_coverage(of_test, features)

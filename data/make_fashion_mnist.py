@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imggen_lib import datasets, files
+from imggen_lib import datasets, io
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 1000, 200
 
@@ -29,16 +29,16 @@ def main():
         images, labels = first_of_each_class(getattr(full, f"x_{part}"), getattr(full, f"y_{part}"), count)
         arrays[f"x_{part}"] = np.round(images[..., 0] * 255).astype(np.uint8)
         arrays[f"y_{part}"] = labels.astype(np.uint8)
-    with files.replacing(folder / "fashion_mnist.npz") as temporary:
+    with io.replacing(folder / "fashion_mnist.npz") as temporary:
         np.savez_compressed(temporary, **arrays)
     record = {
         "origin": "Fashion-MNIST, https://github.com/zalandoresearch/fashion-mnist",
         "licence": "MIT, Copyright 2017 Zalando SE; see LICENSES/fashion-mnist.txt",
         "made_by": "data/make_fashion_mnist.py",
         "made_from": {name: content for name, (_, content) in datasets.FASHION_MNIST_FILES.items()},
-        "sha256": files.sha256(folder / "fashion_mnist.npz"),
+        "sha256": io.sha256(folder / "fashion_mnist.npz"),
     }
-    with files.replacing(folder / "fashion_mnist.json") as temporary:
+    with io.replacing(folder / "fashion_mnist.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -8,7 +8,7 @@ import re
 
 import keras
 
-from imggen_lib import checks
+from imggen_lib import _validation as validate
 
 
 def graphs_as_written():
@@ -43,7 +43,7 @@ def graphs_as_written():
     return True
 
 
-def compiled(network):
+def inference_function(network):
     """Return a function that answers as a network in use does; on TensorFlow it is compiled once for any number of inputs.
 
     It is Keras's ``predict_on_batch``, except on TensorFlow, where that compiles a network anew for the second number that
@@ -63,16 +63,16 @@ def compiled(network):
     --------
     >>> import numpy as np
     >>> network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    >>> compiled(network)(np.zeros((5, 3))).shape
+    >>> inference_function(network)(np.zeros((5, 3))).shape
     (5, 1)
     """
     if keras.backend.backend() != "tensorflow":
         return network.predict_on_batch
     import tensorflow as tf
 
-    if not hasattr(network, "compiled_answer"):
+    if not hasattr(network, "compiled_inference"):
         signature = [tf.TensorSpec((None, *given.shape[1:]), given.dtype) for given in network.inputs]
-        network.compiled_answer = tf.function(
+        network.compiled_inference = tf.function(
             lambda *inputs: network(inputs[0] if len(inputs) == 1 else list(inputs), training=False),
             input_signature=signature,
             autograph=False,
@@ -81,7 +81,7 @@ def compiled(network):
     def answer(inputs):
         inputs = inputs if isinstance(inputs, list) else [inputs]
         inputs = [tf.convert_to_tensor(array, given.dtype) for array, given in zip(inputs, network.inputs, strict=True)]
-        return tf.nest.map_structure(keras.ops.convert_to_numpy, network.compiled_answer(*inputs))
+        return tf.nest.map_structure(keras.ops.convert_to_numpy, network.compiled_inference(*inputs))
 
     return answer
 
@@ -138,7 +138,7 @@ def input_gradient(function, inputs):
     raise NotImplementedError(f"gradients by the input are not written for the Keras backend {backend}")
 
 
-def shared_among(devices, batch_size):
+def data_parallel(devices, batch_size):
     """Return a context in which models are built and trained on several devices at once, each with its share of a batch.
 
     The weights are the same on all. Each device computes the gradient of its part of the batch, and all take the mean:
@@ -162,10 +162,10 @@ def shared_among(devices, batch_size):
 
     Examples
     --------
-    >>> with shared_among(1, batch_size=64):
+    >>> with data_parallel(1, batch_size=64):
     ...     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     """
-    devices = checks.integer(devices, "devices")
+    devices = validate.integer(devices, "devices")
     if devices == 1:
         return contextlib.nullcontext()
     if (backend := keras.backend.backend()) != "jax":
@@ -182,11 +182,11 @@ def shared_among(devices, batch_size):
     return keras.distribution.DataParallel(devices=found[:devices]).scope()
 
 
-def half_precision(wanted=True):
+def mixed_precision(wanted=True):
     """Return a context in which networks are built that compute in half precision, if a GPU here is made for it.
 
     The numbers are brain floats, which reach as far as single precision and tell three digits apart, so no gradient is
-    lost for being small. Weights and what comes out of the networks of :mod:`imggen_lib.networks` stay in single precision.
+    lost for being small. Weights and what comes out of the networks of :mod:`imggen_lib.models.blocks` stay in single precision.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def half_precision(wanted=True):
 
     Examples
     --------
-    >>> with half_precision():
+    >>> with mixed_precision():
     ...     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     >>> network.weights[0].dtype
     'float32'

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from imggen_lib import captions, catalog, checks, datasets, files
+from imggen_lib import _validation as validate
+from imggen_lib import datasets, io, pretrained
+from imggen_lib.datasets import marble_captions
 
 # TensorFlow's notes on which processor instructions it uses are of no use to someone who asked for pictures.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -65,7 +67,7 @@ def _parser():
     command.set_defaults(run=_list)
 
     command = commands.add_parser("train", help="train a model")
-    command.add_argument("model", metavar="MODEL", help=f"one of {', '.join(catalog.names())}")
+    command.add_argument("model", metavar="MODEL", help=f"one of {', '.join(recipes.names())}")
     command.add_argument("--dataset", metavar="NAME", help="instead of the profile's own")
     command.add_argument("--profile", metavar="quick|full", help="how long to train (default: IMGGEN_PROFILE, or quick)")
     command.add_argument("--seconds", type=float, metavar="N", help="train exactly that long instead")
@@ -100,11 +102,11 @@ def _parser():
 
 def _list(arguments):
     print("models")
-    for name in catalog.names():
-        print(f"  {name:16} {catalog.recipe(name).summary}")
+    for name in recipes.names():
+        print(f"  {name:16} {recipes.get(name).summary}")
         state = "a recipe without shipped weights: train it"
-        if name in catalog.shipped():
-            facts = catalog.record(name)
+        if name in pretrained.shipped():
+            facts = pretrained.record(name)
             state = f"{facts['quality']}; trained {facts['seconds'] / 60:.0f} min on {facts['dataset']}"
         print(f"  {'':16} {state}")
     print("datasets")
@@ -114,18 +116,18 @@ def _list(arguments):
 
 
 def _train(arguments):
-    recipe, output = catalog.recipe(arguments.model), arguments.output
+    recipe, output = recipes.get(arguments.model), arguments.output
     if output.suffix not in (".keras", ".npz"):
         raise ValueError(f"the output is {output}; expected a name that ends in .keras, or in .npz for weights alone")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"the folder {output.parent} does not exist: create it, or choose another place")
-    seed = checks.integer(arguments.seed, "--seed", minimum=0)
+    seed = validate.integer(arguments.seed, "--seed", minimum=0)
     if arguments.seconds is not None:
-        checks.real(arguments.seconds, "--seconds", minimum=1)
+        validate.real(arguments.seconds, "--seconds", minimum=1)
 
     from imggen_lib import backend, training
 
-    profile = arguments.profile or training.profile()
+    profile = arguments.profile or profile.current()
     budget = recipe.budget(profile)
     dataset = datasets.load(arguments.dataset or budget.dataset)
     told = "classes" if dataset.y_train.ndim == 1 else "captions"
@@ -135,7 +137,7 @@ def _train(arguments):
     # A learning rate that falls over a number of steps cannot be resumed as one that does not.
     kind = f"{budget.steps} steps" if arguments.seconds is None else "seconds"
     steps = budget.steps if arguments.seconds is None else None
-    with backend.shared_among(arguments.devices, recipe.batch_size):
+    with backend.data_parallel(arguments.devices, recipe.batch_size):
         if arguments.resume:
             model, record = _load(partial if partial.is_file() else output)
             asked = {"model": recipe.name, "dataset": dataset.name, "seed": seed, "profile": profile, "budget": kind}
@@ -162,7 +164,7 @@ def _train(arguments):
     training.save(model, partial, record)
     record["quality"] = _quality(model, recipe, dataset)
     if output.suffix == ".npz":
-        catalog.export(model, output, record)
+        pretrained.export(model, output, record)
     else:
         training.save(model, output, record)
     partial.unlink(missing_ok=True)
@@ -177,7 +179,7 @@ def _fresh(recipe, dataset, seed, steps):
     from imggen_lib import backend
 
     keras.utils.set_random_seed(seed)
-    with backend.half_precision(recipe.half):
+    with backend.mixed_precision(recipe.mixed_precision):
         model = recipe.build(dataset.image_shape, len(dataset.class_names), seed)
     model.compile(optimizer=recipe.optimizer(steps))
     return model
@@ -200,7 +202,7 @@ def _new_record(recipe, dataset, seed, profile, kind, devices):
 
     from imggen_lib import backend
 
-    with backend.half_precision(recipe.half):
+    with backend.mixed_precision(recipe.mixed_precision):
         precision = keras.config.dtype_policy().name
     return {
         "model": recipe.name,
@@ -223,31 +225,31 @@ def _new_record(recipe, dataset, seed, profile, kind, devices):
 
 def _quality(model, recipe, dataset):
     """Measure a trained model, in words."""
-    from imggen_lib import scoring
+    from imggen_lib import evaluation
 
-    if dataset.class_names == captions.WORDS and (model.classes or not recipe.generates):
+    if dataset.class_names == marble_captions.WORDS and (model.num_classes or not recipe.generates):
         return _quality_with_captions(model, recipe, dataset)
     if not recipe.generates:
         right = model.classify(dataset.x_test).argmax(axis=1) == dataset.y_test
         return f"accuracy {right.mean():.1%} on {len(right):,} test images"
     if dataset.class_names != datasets.CLOTHES:
         return f"not scored: there are no features for {dataset.name}"
-    return str(scoring.score(model.sample(min(SCORED, len(dataset.x_train)), seed=0), dataset))
+    return str(evaluation.score(model.sample(min(SCORED, len(dataset.x_train)), seed=0), dataset))
 
 
 def _quality_with_captions(model, recipe, dataset):
     if not recipe.generates:
-        right = model.read(dataset.x_test) == captions.decode(dataset.y_test)
+        right = model.read(dataset.x_test) == marble_captions.decode(dataset.y_test)
         words, whole = right.mean(), right.all(axis=1).mean()
         return f"{words:.1%} of words and {whole:.1%} of whole captions right on {len(right):,} test images"
-    from imggen_lib import scoring
+    from imggen_lib import evaluation
 
     parts = []
-    for name, among in zip(("seen", "held-out"), captions.combinations(), strict=True):
+    for name, among in zip(("seen", "held-out"), marble_captions.combinations(), strict=True):
         choices = np.random.default_rng(0).choice(among, DESCRIBED)
-        told = captions.encode([captions.caption(choice) for choice in choices])
-        images = model.sample(DESCRIBED, seed=0, labels=told, guidance=GUIDANCE)
-        right = scoring.shows(images, choices)
+        told = marble_captions.encode([marble_captions.caption(choice) for choice in choices])
+        images = model.sample(DESCRIBED, seed=0, labels=told, guidance_scale=GUIDANCE)
+        right = evaluation.shows(images, choices)
         parts.append(f"{right.mean():.1%} of words and {right.all(axis=1).mean():.1%} of whole {name} captions shown")
     return f"{' and '.join(parts)}, {DESCRIBED} images each with guidance {GUIDANCE:g}"
 
@@ -256,35 +258,35 @@ def _sample(arguments):
     output = arguments.output
     if output.suffix not in (".npz", ".png"):
         raise ValueError(f"the output is {output}; expected a name that ends in .npz or .png")
-    n = checks.integer(arguments.n, "-n")
-    seed = checks.integer(arguments.seed, "--seed", minimum=0)
-    if arguments.model in catalog.shipped():
-        model, facts = catalog.load(arguments.model), catalog.record(arguments.model)
+    n = validate.integer(arguments.n, "-n")
+    seed = validate.integer(arguments.seed, "--seed", minimum=0)
+    if arguments.model in pretrained.shipped():
+        model, facts = pretrained.load(arguments.model), pretrained.record(arguments.model)
     elif Path(arguments.model).suffix == ".keras":
         model, facts = _load(arguments.model)
     else:
         raise ValueError(
-            f"{arguments.model!r} is neither a shipped model ({', '.join(catalog.shipped())}) nor a .keras file"
+            f"{arguments.model!r} is neither a shipped model ({', '.join(pretrained.shipped())}) nor a .keras file"
         )
-    if not catalog.recipe(facts["model"]).generates:
+    if not recipes.get(facts["model"]).generates:
         raise ValueError(f"{facts['model']} does not draw pictures: choose another model")
     options = {"labels": _told(arguments, model, facts, n, seed)}
     if arguments.guidance is not None:
         from imggen_lib import models
 
-        if not isinstance(model, models.Diffusion) or not model.classes:
+        if not isinstance(model, models.Diffusion) or not model.num_classes:
             raise ValueError(f"{facts['model']} knows no guidance: only diffusion models that are told something do")
-        options["guidance"] = checks.real(arguments.guidance, "--guidance", minimum=0)
+        options["guidance"] = validate.real(arguments.guidance, "--guidance", minimum=0)
     images = model.sample(n, seed=seed, **options)
-    with files.replacing(output) as temporary:
+    with io.replacing(output) as temporary:
         if output.suffix == ".npz":
             np.savez_compressed(temporary, images=images)
         else:
             import PIL.Image
 
-            from imggen_lib import plotting
+            from imggen_lib.notebook import figures
 
-            sheet = plotting.contact_sheet(images, columns=int(np.ceil(np.sqrt(n))))
+            sheet = figures.contact_sheet(images, columns=int(np.ceil(np.sqrt(n))))
             PIL.Image.fromarray(np.round(sheet * 255).astype(np.uint8)).save(temporary)
     print(f"{output}: {n} images of {facts['model']}, seed {seed}")
     return 0
@@ -293,29 +295,29 @@ def _sample(arguments):
 def _told(arguments, model, facts, n, seed):
     """What a model is told to draw: classes, or captions; None if it is told nothing."""
     label, caption, name = arguments.label, arguments.caption, facts["model"]
-    if tuple(facts["class_names"]) == captions.WORDS and model.classes:
+    if tuple(facts["class_names"]) == marble_captions.WORDS and model.num_classes:
         if label is not None:
             raise ValueError(f"{name} draws from captions: write --caption instead of --label")
         if caption is None:
-            choices = np.random.default_rng(seed).choice(captions.combinations()[0], n)
-            return captions.encode([captions.caption(choice) for choice in choices])
-        return np.repeat(captions.encode(caption), n, axis=0)
+            choices = np.random.default_rng(seed).choice(marble_captions.combinations()[0], n)
+            return marble_captions.encode([marble_captions.caption(choice) for choice in choices])
+        return np.repeat(marble_captions.encode(caption), n, axis=0)
     if caption is not None:
         raise ValueError(f"{name} was trained without captions; marble_diffusion draws from them")
     if label is None:
         return None
-    if model.classes is None:
+    if model.num_classes is None:
         raise ValueError(f"{name} was trained without labels and cannot draw a chosen class")
-    return np.full(n, facts["class_names"].index(checks.choice(label, "--label", facts["class_names"])))
+    return np.full(n, facts["class_names"].index(validate.choice(label, "--label", facts["class_names"])))
 
 
 def _score(arguments):
-    images = files.read_npz(arguments.file, ["images"])["images"]
+    images = io.read_npz(arguments.file, ["images"])["images"]
     dataset = datasets.load(arguments.dataset)
-    from imggen_lib import scoring
+    from imggen_lib import evaluation
 
-    print(scoring.score(images, dataset))
-    if len(images) > scoring.NEIGHBOURS:
-        for name, (value, real) in scoring.measures(images, dataset).items():
+    print(evaluation.score(images, dataset))
+    if len(images) > evaluation.NEIGHBOURS:
+        for name, (value, real) in evaluation.measures(images, dataset).items():
             print(f"{name} {value:.3f} (real images: {real:.3f})")
     return 0

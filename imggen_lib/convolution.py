@@ -10,7 +10,7 @@ the first of the two (Goodfellow, Bengio and Courville, Deep Learning, 2016, sec
 
 import numpy as np
 
-from imggen_lib import checks
+from imggen_lib import _validation as validate
 
 
 def output_size(size, kernel_size, *, stride=1, padding="valid", dilation=1):
@@ -40,9 +40,9 @@ def output_size(size, kernel_size, *, stride=1, padding="valid", dilation=1):
     >>> output_size(28, 3), output_size(28, 3, stride=2, padding="same")
     (26, 14)
     """
-    size, kernel_size = checks.integer(size, "size"), checks.integer(kernel_size, "kernel_size")
-    stride, dilation = checks.integer(stride, "stride"), checks.integer(dilation, "dilation")
-    checks.choice(padding, "padding", ("valid", "same"))
+    size, kernel_size = validate.integer(size, "size"), validate.integer(kernel_size, "kernel_size")
+    stride, dilation = validate.integer(stride, "stride"), validate.integer(dilation, "dilation")
+    validate.choice(padding, "padding", ("valid", "same"))
     if padding == "same":
         return -(-size // stride)
     reach = dilation * (kernel_size - 1) + 1
@@ -118,7 +118,7 @@ def convolve(image, kernel, *, stride=1, padding="valid", dilation=1):
     array([[1., 2.],
            [3., 4.]])
     """
-    kernel = checks.real_array(kernel, "kernel", ndim=2)
+    kernel = validate.real_array(kernel, "kernel", ndim=2)
     return cross_correlate(image, kernel[::-1, ::-1], stride=stride, padding=padding, dilation=dilation)
 
 
@@ -180,7 +180,7 @@ def im2col(image, kernel_shape, *, stride=1, padding="valid", dilation=1):
     array([[1., 2., 4., 5.],
            [2., 3., 5., 6.]])
     """
-    windows = _windows(checks.real_array(image, "image", ndim=2), kernel_shape, stride, padding, dilation)
+    windows = _windows(validate.real_array(image, "image", ndim=2), kernel_shape, stride, padding, dilation)
     return windows.reshape(windows.shape[0] * windows.shape[1], -1)
 
 
@@ -213,8 +213,8 @@ def as_matrix(kernel, image_shape, *, stride=1, padding="valid", dilation=1):
            [0., 1., 2., 0.],
            [0., 0., 1., 2.]])
     """
-    kernel = checks.real_array(kernel, "kernel", ndim=2)
-    height, width = checks.pair(image_shape, "image_shape")
+    kernel = validate.real_array(kernel, "kernel", ndim=2)
+    height, width = validate.pair(image_shape, "image_shape")
     # The windows of a picture of pixel numbers say which pixel meets which tap; column 0, that of padding, is dropped.
     numbers = np.arange(1.0, height * width + 1).reshape(height, width)
     pixels = im2col(numbers, kernel.shape, stride=stride, padding=padding, dilation=dilation).astype(int)
@@ -237,9 +237,9 @@ def transposed_size(size, kernel_size, *, stride=1, padding="valid", dilation=1)
     >>> transposed_size(7, 4, stride=2, padding="same"), transposed_size(7, 3, stride=2)
     (14, 15)
     """
-    size, kernel_size = checks.integer(size, "size"), checks.integer(kernel_size, "kernel_size")
-    stride, dilation = checks.integer(stride, "stride"), checks.integer(dilation, "dilation")
-    if checks.choice(padding, "padding", ("valid", "same")) == "same":
+    size, kernel_size = validate.integer(size, "size"), validate.integer(kernel_size, "kernel_size")
+    stride, dilation = validate.integer(stride, "stride"), validate.integer(dilation, "dilation")
+    if validate.choice(padding, "padding", ("valid", "same")) == "same":
         return size * stride
     return size * stride + max(dilation * (kernel_size - 1) + 1 - stride, 0)
 
@@ -290,7 +290,7 @@ def cross_correlate_transposed(image, kernel, *, stride=1, padding="valid", dila
     options = {"stride": stride, "padding": padding, "dilation": dilation}
     pairs = list(zip(image.shape, kernel.shape, strict=True))
     default = tuple(transposed_size(n, k, **options) for n, k in pairs)
-    output_shape = default if output_shape is None else checks.pair(output_shape, "output_shape")
+    output_shape = default if output_shape is None else validate.pair(output_shape, "output_shape")
     shrunk = tuple(output_size(n, k, **options) for n, k in zip(output_shape, kernel.shape, strict=True))
     if shrunk != image.shape:
         raise ValueError(
@@ -344,12 +344,12 @@ def convolve_fft(image, kernel, *, padding="valid"):
 
 def _image_and_kernel(image, kernel):
     """Return both as floating-point arrays of two dimensions."""
-    return checks.real_array(image, "image", ndim=2), checks.real_array(kernel, "kernel", ndim=2)
+    return validate.real_array(image, "image", ndim=2), validate.real_array(kernel, "kernel", ndim=2)
 
 
 def _windows(image, kernel_shape, stride, padding, dilation):
     """Return a view ``(rows, columns, P, Q)`` of what the kernel meets at each position."""
-    kernel_shape = checks.pair(kernel_shape, "kernel_shape")
+    kernel_shape = validate.pair(kernel_shape, "kernel_shape")
     padded = np.pad(image, _zeros(image.shape, kernel_shape, stride, padding, dilation))
     reach = tuple(dilation * (k - 1) + 1 for k in kernel_shape)
     windows = np.lib.stride_tricks.sliding_window_view(padded, reach)

@@ -6,7 +6,7 @@ is comparable only under the same features and the same number of pictures.
 
 import numpy as np
 
-from imggen_lib import checks
+from imggen_lib import _validation as validate
 
 # How many numbers a block of a table of all pairs holds: 32 MB in double precision, whatever the number of pictures.
 BLOCK = 2**22
@@ -95,17 +95,17 @@ def kernel_distance(features_a, features_b, *, subset_size=None, subsets=100, rn
     True
     """
     a, b = _pair(features_a, features_b)
-    size = 2 if subset_size is None else checks.integer(subset_size, "subset_size", minimum=2)
+    size = 2 if subset_size is None else validate.integer(subset_size, "subset_size", minimum=2)
     _at_least(size, "an estimate without bias", features_a=a, features_b=b)
     a, b = (x.astype(np.float64) / np.sqrt(x.shape[1]) for x in (a, b))
     if subset_size is None:
         return _kernel_distance(a, b)
-    rng, subsets = checks.generator(rng), range(checks.integer(subsets, "subsets"))
+    rng, subsets = np.random.default_rng(rng), range(validate.integer(subsets, "subsets"))
     pairs = ([features[rng.choice(len(features), size, replace=False)] for features in (a, b)] for _ in subsets)
     return float(np.mean([_kernel_distance(*pair) for pair in pairs]))
 
 
-def classifier_score(probabilities, *, splits=10):
+def inception_score(probabilities, *, splits=10):
     r"""How sure a classifier is of each picture, and how many classes it sees in all of them.
 
     .. math:: \exp\left(\frac1n \sum_i D_{KL}\big(p(y \mid x_i) \,\|\, \bar p(y)\big)\right),
@@ -134,13 +134,13 @@ def classifier_score(probabilities, *, splits=10):
 
     Examples
     --------
-    >>> round(classifier_score(np.eye(4), splits=1), 6)
+    >>> round(inception_score(np.eye(4), splits=1), 6)
     4.0
     """
-    p = checks.real_array(probabilities, "probabilities", ndim=2).astype(np.float64)
+    p = validate.real_array(probabilities, "probabilities", ndim=2).astype(np.float64)
     if p.min() < 0 or np.abs(p.sum(axis=1) - 1).max() > 1e-3:
         raise ValueError("probabilities has a row that is no distribution; expected rows of at least 0 with the sum 1")
-    _at_least(checks.integer(splits, "splits"), f"a division into {splits} parts", probabilities=p)
+    _at_least(validate.integer(splits, "splits"), f"a division into {splits} parts", probabilities=p)
     parts = np.split(p, np.arange(1, splits) * len(p) // splits)
     # The mean divergence is the entropy of the mean less the mean entropy.
     divergences = [_x_log_x(part).sum(axis=1).mean() - _x_log_x(part.mean(axis=0)).sum() for part in parts]
@@ -266,7 +266,7 @@ def nearest_neighbours(features, gallery, *, neighbours=1):
     (array([1., 1.]), array([2, 1]))
     """
     features, gallery = _pair(features, gallery, "features", "gallery")
-    _at_least(checks.integer(neighbours, "neighbours"), "that many neighbours", gallery=gallery)
+    _at_least(validate.integer(neighbours, "neighbours"), "that many neighbours", gallery=gallery)
     indices, centre = np.empty((len(features), neighbours), int), gallery.mean(axis=0, dtype=np.float64)
     for rows, distances in _squared_distances(features - centre, gallery - centre):
         least = distances.argmin(axis=1)[:, np.newaxis] if neighbours == 1 else np.argpartition(distances, neighbours - 1)
@@ -315,14 +315,14 @@ def bits_per_dimension(log_prob, dimensions, *, levels=256):
     >>> float(bits_per_dimension(0.0, 784))
     8.0
     """
-    log_prob = checks.real_array(log_prob, "log_prob")
-    dimensions = checks.integer(dimensions, "dimensions")
-    return np.log2(checks.integer(levels, "levels", minimum=2)) - log_prob / (dimensions * np.log(2))
+    log_prob = validate.real_array(log_prob, "log_prob")
+    dimensions = validate.integer(dimensions, "dimensions")
+    return np.log2(validate.integer(levels, "levels", minimum=2)) - log_prob / (dimensions * np.log(2))
 
 
 def _pair(features_a, features_b, name_a="features_a", name_b="features_b"):
     """Check two sets of features."""
-    a, b = checks.real_array(features_a, name_a, ndim=2), checks.real_array(features_b, name_b, ndim=2)
+    a, b = validate.real_array(features_a, name_a, ndim=2), validate.real_array(features_b, name_b, ndim=2)
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{name_a} has {a.shape[1]} columns and {name_b} has {b.shape[1]}; expected the same")
     return a, b
@@ -382,7 +382,7 @@ def _balls(features_real, features_fake, neighbours):
 
 def _radii(neighbours, **named):
     """Return the squared distance of each point to its k-th nearest; the point itself is the nearest of all."""
-    _at_least(checks.integer(neighbours, "neighbours") + 1, f"a ball to neighbour {neighbours}", **named)
+    _at_least(validate.integer(neighbours, "neighbours") + 1, f"a ball to neighbour {neighbours}", **named)
     (points,) = named.values()
     blocks = (distances for _, distances in _squared_distances(points, points))
     return np.concatenate([np.partition(block, neighbours, axis=1)[:, neighbours].copy() for block in blocks])

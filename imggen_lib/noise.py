@@ -17,7 +17,7 @@ where s is ``salt_share``, and nothing is clipped.
 
 import numpy as np
 
-from imggen_lib import checks
+from imggen_lib import _validation as validate
 
 
 def add_gaussian(image, std, *, rng, clip=False):
@@ -59,9 +59,9 @@ def add_gaussian(image, std, *, rng, clip=False):
     >>> bool(abs(add_gaussian(grey, 0.1, rng=0).std() - 0.1) < 0.002)
     True
     """
-    image = checks.image(image)
-    std = checks.real(std, "std", minimum=0)
-    return _add(image, checks.generator(rng).normal(0, std, image.shape), clip)
+    image = validate.image(image)
+    std = validate.real(std, "std", minimum=0)
+    return _add(image, np.random.default_rng(rng).normal(0, std, image.shape), clip)
 
 
 def add_uniform(image, half_width, *, rng, clip=False):
@@ -98,9 +98,9 @@ def add_uniform(image, half_width, *, rng, clip=False):
     >>> bool(abs(add_uniform(grey, 0.3, rng=0).std() - 0.3 / np.sqrt(3)) < 0.002)
     True
     """
-    image = checks.image(image)
-    half_width = checks.real(half_width, "half_width", minimum=0)
-    return _add(image, checks.generator(rng).uniform(-half_width, half_width, image.shape), clip)
+    image = validate.image(image)
+    half_width = validate.real(half_width, "half_width", minimum=0)
+    return _add(image, np.random.default_rng(rng).uniform(-half_width, half_width, image.shape), clip)
 
 
 def add_salt_and_pepper(image, amount, *, rng, salt_share=0.5):
@@ -142,11 +142,11 @@ def add_salt_and_pepper(image, amount, *, rng, salt_share=0.5):
     >>> values.tolist(), bool(abs(counts[1] / grey.size - 0.9) < 0.01)
     ([0.0, 0.5, 1.0], True)
     """
-    image = checks.image(image)
-    amount = checks.real(amount, "amount", minimum=0, maximum=1)
-    salt_share = checks.real(salt_share, "salt_share", minimum=0, maximum=1)
+    image = validate.image(image)
+    amount = validate.real(amount, "amount", minimum=0, maximum=1)
+    salt_share = validate.real(salt_share, "salt_share", minimum=0, maximum=1)
     # One number decides both: salt below amount * salt_share, pepper from there to amount, nothing above.
-    chance = checks.generator(rng).random(image.shape)
+    chance = np.random.default_rng(rng).random(image.shape)
     noisy = image.copy()
     noisy[chance < amount] = 0
     noisy[chance < amount * salt_share] = 1
@@ -194,10 +194,10 @@ def add_poisson(image, photons, *, rng, clip=False):
     >>> bool(abs(add_poisson(grey, 200, rng=0).std() - np.sqrt(0.5 / 200)) < 0.001)
     True
     """
-    image = checks.image(image)
-    photons = checks.real(photons, "photons", minimum=1e-3, maximum=1e15)
+    image = validate.image(image)
+    photons = validate.real(photons, "photons", minimum=1e-3, maximum=1e15)
     # In double precision: float16 ends at 65504 photons.
-    noisy = (checks.generator(rng).poisson(image.astype(np.float64) * photons) / photons).astype(image.dtype)
+    noisy = (np.random.default_rng(rng).poisson(image.astype(np.float64) * photons) / photons).astype(image.dtype)
     return np.clip(noisy, 0, 1) if clip else noisy
 
 
@@ -240,9 +240,9 @@ def add_speckle(image, std, *, rng, clip=False):
     >>> round(float(bright.std() / dark.std()), 6)
     8.0
     """
-    image = checks.image(image)
-    std = checks.real(std, "std", minimum=0)
-    return _add(image, image * checks.generator(rng).normal(0, std, image.shape), clip)
+    image = validate.image(image)
+    std = validate.real(std, "std", minimum=0)
+    return _add(image, image * np.random.default_rng(rng).normal(0, std, image.shape), clip)
 
 
 def white_noise(shape, *, rng):
@@ -275,7 +275,7 @@ def white_noise(shape, *, rng):
     >>> bool(abs(snow.mean()) < 0.03), bool(abs(snow.std() - 1) < 0.03)
     (True, True)
     """
-    return checks.generator(rng).standard_normal(_shape(shape), dtype=np.float32)
+    return np.random.default_rng(rng).standard_normal(_shape(shape), dtype=np.float32)
 
 
 def power_law_noise(shape, exponent, *, rng):
@@ -315,7 +315,7 @@ def power_law_noise(shape, exponent, *, rng):
     (True, 1.0)
     """
     height, width, *channels = _shape(shape)
-    exponent = checks.real(exponent, "exponent", minimum=-10, maximum=10)
+    exponent = validate.real(exponent, "exponent", minimum=-10, maximum=10)
     if height * width < 2:
         raise ValueError(f"shape is {tuple(shape)}; expected at least two pixels, since one has nothing to vary against")
     white = white_noise(shape, rng=rng).astype(np.float64)
@@ -339,7 +339,7 @@ def _shape(shape):
     """Return the shape of a picture, ``(height, width)`` or ``(height, width, channels)``, as a tuple of int."""
     if isinstance(shape, str) or not np.iterable(shape):
         raise TypeError(f"shape is {shape!r}; expected (height, width) or (height, width, channels)")
-    sizes = tuple(checks.integer(size, "a size in shape") for size in shape)
+    sizes = tuple(validate.integer(size, "a size in shape") for size in shape)
     if len(sizes) not in (2, 3):
         raise ValueError(f"shape is {sizes}; expected (height, width) or (height, width, channels)")
     return sizes

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from imggen_lib import checks
+from imggen_lib import _validation as validate
 
 
 def scratches(shape, n, *, rng, width=1):
@@ -42,10 +42,10 @@ def scratches(shape, n, *, rng, width=1):
     >>> scratches((28, 28), 3, rng=0).sum(axis=0).max() > 0
     np.True_
     """
-    height, across = checks.pair(shape, "shape", minimum=2)
-    missing, rng = np.zeros((height, across), bool), checks.generator(rng)
-    t, thick = np.linspace(0, 1, 4 * max(height, across)), np.arange(checks.integer(width, "width"))
-    for _ in range(checks.integer(n, "n", minimum=0)):
+    height, across = validate.pair(shape, "shape", minimum=2)
+    missing, rng = np.zeros((height, across), bool), np.random.default_rng(rng)
+    t, thick = np.linspace(0, 1, 4 * max(height, across)), np.arange(validate.integer(width, "width"))
+    for _ in range(validate.integer(n, "n", minimum=0)):
         down = missing if rng.random() < 0.5 else missing.T
         begin, end, bend = rng.uniform((0, 0, -0.1), (1, 1, 0.1))
         place = (begin + (end - begin) * t + bend * np.sin(np.pi * t)) * (down.shape[1] - 1)
@@ -80,11 +80,11 @@ def missing_blocks(shape, n, size, *, rng):
     >>> int(missing_blocks((28, 28), 1, 10, rng=0).sum())
     100
     """
-    height, width = checks.pair(shape, "shape", minimum=2)
-    if checks.integer(size, "size") > min(height, width):
+    height, width = validate.pair(shape, "shape", minimum=2)
+    if validate.integer(size, "size") > min(height, width):
         raise ValueError(f"size is {size} in a picture of {height}x{width}; expected at most {min(height, width)}")
-    missing, rng = np.zeros((height, width), bool), checks.generator(rng)
-    for _ in range(checks.integer(n, "n", minimum=0)):
+    missing, rng = np.zeros((height, width), bool), np.random.default_rng(rng)
+    for _ in range(validate.integer(n, "n", minimum=0)):
         top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
         missing[top : top + size, left : left + size] = True
     return missing
@@ -106,7 +106,7 @@ class Masked:
     Examples
     --------
     >>> half = Masked(np.array([[True, False]]))
-    >>> half.fill(np.full((1, 1, 2, 1), 0.3), np.full((1, 1, 2, 1), 0.9)).ravel()
+    >>> half.project(np.full((1, 1, 2, 1), 0.3), np.full((1, 1, 2, 1), 0.9)).ravel()
     array([0.9, 0.3])
     """
 
@@ -136,9 +136,9 @@ class Masked:
         self.shape(pictures)
         return np.where(self.missing, 0, pictures)
 
-    spread = measure  # the pseudo-inverse of leaving out
+    pseudo_inverse = measure  # the pseudo-inverse of leaving out
 
-    def fill(self, measured, pictures):
+    def project(self, measured, pictures):
         """Return pictures whose seen pixels are as measured; what ``measured`` holds at missing places does not count."""
         self.shape(measured)
         return np.where(self.missing, pictures, measured)
@@ -164,15 +164,15 @@ class Downscaled:
     """
 
     def __init__(self, factor):
-        self.factor = self.gain = checks.integer(factor, "factor")
+        self.factor = self.gain = validate.integer(factor, "factor")
 
     def shape(self, measured):
         """Return the shape of the pictures that were measured."""
-        n, height, width, channels = checks.real_array(measured, "measured", ndim=4).shape
+        n, height, width, channels = validate.real_array(measured, "measured", ndim=4).shape
         return n, height * self.factor, width * self.factor, channels
 
     def _blocks(self, pictures):
-        n, height, width, channels = checks.real_array(pictures, "pictures", ndim=4).shape
+        n, height, width, channels = validate.real_array(pictures, "pictures", ndim=4).shape
         f = self.factor
         if height % f or width % f:
             raise ValueError(f"pictures of {height}x{width} are no multiple of the factor {f}: crop or pad them")
@@ -182,19 +182,19 @@ class Downscaled:
         """Return the means of the blocks, ``(n, height / factor, width / factor, channels)``."""
         return self._blocks(pictures).mean(axis=(2, 4))
 
-    def spread(self, measured):
+    def pseudo_inverse(self, measured):
         """Return pictures each of whose blocks is even."""
         return measured.repeat(self.factor, axis=1).repeat(self.factor, axis=2)
 
-    def fill(self, measured, pictures):
+    def project(self, measured, pictures):
         """Return pictures whose block means are as measured, with as much contrast in a block as [0, 1] has room for."""
-        centre = self.spread(measured)
-        detail = pictures - self.spread(self.measure(pictures))
+        centre = self.pseudo_inverse(measured)
+        detail = pictures - self.pseudo_inverse(self.measure(pictures))
         room = np.where(detail > 0, 1 - centre, centre) / np.maximum(np.abs(detail), 1e-9)
         return centre + detail * self.spread(np.clip(self._blocks(room).min(axis=(2, 4)), 0, 1))
 
 
-def denoiser(model, *, labels=None, guidance=1.0):
+def denoiser(model, *, labels=None, guidance_scale=1.0):
     r"""Turn a diffusion model into a function that guesses the clean picture: :math:`\cos\varphi\,x - \sin\varphi\,v`.
 
     Parameters
@@ -226,11 +226,11 @@ def denoiser(model, *, labels=None, guidance=1.0):
 
 
 def restore(
-    denoise, measured, operator, *, seed, steps=20, repeats=1, fresh_noise=1.0, std=0.0, start=0.5, first_angle=math.pi / 2
+    denoise, measured, operator, *, seed, steps=20, repeats=1, eta=1.0, std=0.0, start=0.5, first_angle=math.pi / 2
 ):
     r"""Draw pictures that fit what was measured, with a denoiser as the idea of what pictures are like.
 
-    From noise down to the angle 0, as :class:`imggen_lib.models.diffusion.Diffusion` draws, but in every step the measured
+    From noise down to the angle 0, as :class:`imggen_lib.models.diffusion.model.Diffusion` draws, but in every step the measured
     part of the guessed picture is replaced by what was measured. The unmeasured part hears of it through the denoiser, in
     the next step. This is not quite the law of pictures given the measurement; more ``repeats`` at each angle come closer
     to it.
@@ -249,8 +249,8 @@ def restore(
         Equal steps of the angle; with noise in what was measured, steps of that length lead on from its angle to 0.
     repeats : int
         How often each step is done, with noise to take it back in between.
-    fresh_noise : float
-        As in :meth:`imggen_lib.models.diffusion.Diffusion.sample`: share of the noise that is drawn anew in a step.
+    eta : float
+        As in :meth:`imggen_lib.models.diffusion.model.Diffusion.sample`: share of the noise that is drawn anew in a step.
     std : float
         Standard deviation of Gaussian noise in what was measured (then it need not lie in [0, 1]). It counts as part of
         the noise at large angles; from where the picture is no noisier than the measurement, both are denoised freely.
@@ -280,14 +280,14 @@ def restore(
     >>> restore(lambda x, angle: 0 * x, np.full((1, 1, 2, 1), 0.75), half, seed=0).ravel()
     array([0.5 , 0.75], dtype=float32)
     """
-    steps, repeats = checks.integer(steps, "steps"), checks.integer(repeats, "repeats")
-    fresh_noise = checks.real(fresh_noise, "fresh_noise", minimum=0, maximum=1)
-    blur = 2 * operator.gain * checks.real(std, "std", minimum=0)
-    first_angle, last = checks.real(first_angle, "first_angle", maximum=math.pi / 2), math.atan(blur)
+    steps, repeats = validate.integer(steps, "steps"), validate.integer(repeats, "repeats")
+    eta = validate.real(eta, "eta", minimum=0, maximum=1)
+    blur = 2 * operator.gain * validate.real(std, "std", minimum=0)
+    first_angle, last = validate.real(first_angle, "first_angle", maximum=math.pi / 2), math.atan(blur)
     if first_angle <= last:
         raise ValueError(f"first_angle is {first_angle:g}; expected more than {last:.3g}, the noise of what was measured")
-    measured = checks.real_array(measured, "measured", ndim=4) if std else checks.image(measured, "measured", ndim=4)
-    measured, rng = measured.astype(np.float32), np.random.default_rng(checks.integer(seed, "seed", minimum=0))
+    measured = validate.real_array(measured, "measured", ndim=4) if std else validate.image(measured, "measured", ndim=4)
+    measured, rng = measured.astype(np.float32), np.random.default_rng(validate.integer(seed, "seed", minimum=0))
     shape = operator.shape(measured)
     angles = np.linspace(first_angle, last, steps + 1).tolist()
     angles += np.linspace(last, 0, 1 + math.ceil(last / (angles[0] - angles[1]))).tolist()[1:]
@@ -301,29 +301,29 @@ def restore(
 
     def scale(noise, by, seen_by):
         """Multiply noise by one number, and its measured part by another."""
-        return by * noise + (0 if seen_by == by else (seen_by - by) * operator.spread(operator.measure(noise)))
+        return by * noise + (0 if seen_by == by else (seen_by - by) * operator.pseudo_inverse(operator.measure(noise)))
 
     try:
         start = np.broadcast_to(np.asarray(start, np.float32), shape)
     except ValueError:
         raise ValueError(f"start has the shape {np.shape(start)}; expected a number or pictures of {shape}") from None
-    picture = operator.fill(measured, checks.real_array(start, "start", ndim=4))
+    picture = operator.project(measured, validate.real_array(start, "start", ndim=4))
     x = math.cos(first_angle) * (2 * picture - 1) + scale(draw(), math.sin(first_angle), seen(first_angle, True))
     for now, then in itertools.pairwise(angles):
         held, back = then >= last, math.cos(now) / math.cos(then)
         # Held noise is random from the beginning; set free, only fresh noise gives the picture a choice.
-        fresh = (fresh_noise if held else 1) * min(math.sqrt(max(1 - back**2, 0)) / math.sin(now), 1)
+        fresh = (eta if held else 1) * min(math.sqrt(max(1 - back**2, 0)) / math.sin(now), 1)
         for left in reversed(range(repeats if held else 1)):
             guess = np.asarray(denoise(x, now), np.float32)
             if guess.shape != shape:
                 raise ValueError(f"the denoiser made {guess.shape} of pictures of {shape}; expected the same shape")
             picture = (np.clip(guess, -1, 1) + 1) / 2
             if held:
-                picture = operator.fill(measured, picture)
+                picture = operator.project(measured, picture)
             noise = scale(x - math.cos(now) * (2 * picture - 1), 1 / math.sin(now), 1 / seen(now, held))
             noise = math.sqrt(1 - fresh**2) * noise + fresh * draw()
             x = math.cos(then) * (2 * picture - 1) + scale(noise, math.sin(then), seen(then, held))
             if left:
                 x = back * x + math.sqrt(1 - back**2) * draw()
     picture = np.clip((x + 1) / 2, 0, 1)
-    return picture if std else operator.fill(measured, picture).astype(np.float32)
+    return picture if std else operator.project(measured, picture).astype(np.float32)

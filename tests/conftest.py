@@ -43,12 +43,12 @@ def tiny_gan():
     def build(**options):
         import keras
 
-        from imggen_lib import models, networks
+        from imggen_lib import models
 
         keras.utils.set_random_seed(0)
         gan = models.GAN(
-            networks.image_generator((8, 8, 1), 3, filters=(4,)),
-            networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3),
+            models.image_generator((8, 8, 1), 3, filters=(4,)),
+            models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3),
             **options,
         )
         gan.compile(optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5), run_eagerly=True)
@@ -62,12 +62,12 @@ def tiny_conditional_gan():
     def build(**options):
         import keras
 
-        from imggen_lib import models, networks
+        from imggen_lib import models
 
         keras.utils.set_random_seed(0)
         gan = models.ConditionalGAN(
-            networks.image_generator((8, 8, 1), 3, filters=(4,), classes=3),
-            networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3, classes=3),
+            models.image_generator((8, 8, 1), 3, filters=(4,), num_classes=3),
+            models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3, num_classes=3),
             **options,
         )
         gan.compile(optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5), run_eagerly=True)
@@ -81,12 +81,12 @@ def tiny_vae():
     def build(**options):
         import keras
 
-        from imggen_lib import models, networks
+        from imggen_lib import models
 
         keras.utils.set_random_seed(0)
         vae = models.VAE(
-            networks.image_encoder((8, 8, 1), 2, filters=(4,)),
-            networks.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, name="decoder"),
+            models.image_encoder((8, 8, 1), 2, filters=(4,)),
+            models.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, name="decoder"),
             **options,
         )
         vae.compile(optimizer=keras.optimizers.Adam(1e-3), run_eagerly=True)

@@ -6,7 +6,8 @@ import pytest
 from keras import ops
 
 from imggen_lib import backend, models
-from imggen_lib.models import autoregressive, causal
+from imggen_lib.models import autoregressive
+from imggen_lib.models.autoregressive import causal
 
 
 def stirred(network):
@@ -19,12 +20,12 @@ def stirred(network):
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    return models.PixelCNN(stirred(causal.pixel_network((6, 5, 1), filters=8, blocks=5, mixtures=3, classes=2)))
+    return models.PixelCNN(stirred(models.pixel_network((6, 5, 1), filters=8, blocks=5, mixtures=3, num_classes=2)))
 
 
 def test_no_place_sees_what_comes_later_and_nearly_all_that_came_before_is_seen():
     keras.utils.set_random_seed(0)
-    network = stirred(causal.pixel_network((9, 9, 1), filters=8, blocks=6, mixtures=2))
+    network = stirred(models.pixel_network((9, 9, 1), filters=8, blocks=6, mixtures=2))
     image = ops.convert_to_tensor(np.random.default_rng(0).uniform(-1, 1, (1, 9, 9, 1)), "float32")
     for row, column in ((0, 0), (4, 4), (5, 0), (8, 8)):
         gradient = backend.input_gradient(lambda v, r=row, c=column: network(v)[:, r, c], image)
@@ -38,7 +39,7 @@ def test_the_probabilities_of_all_pictures_add_up_to_one():
     keras.utils.set_random_seed(0)
     # One above the other: side by side, in pictures of height 1, TensorFlow 2.20 and 2.21 write beside their memory (its
     # issue 117700).
-    model = models.PixelCNN(stirred(causal.pixel_network((2, 1, 1), filters=8, blocks=2, mixtures=3)))
+    model = models.PixelCNN(stirred(models.pixel_network((2, 1, 1), filters=8, blocks=2, mixtures=3)))
     pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256)), axis=-1).reshape(-1, 2, 1, 1) / 255
     assert np.exp(model.log_prob(pairs).astype(float)).sum() == pytest.approx(1, abs=1e-3)
 
@@ -123,7 +124,7 @@ def test_training_learns_what_follows_from_what():
     rng = np.random.default_rng(0)
     left = rng.choice([0.2, 0.8], size=(512, 4, 1, 1))
     images = np.concatenate([left, 1 - left], axis=2).astype("float32")
-    model = models.PixelCNN(causal.pixel_network((4, 2, 1), filters=16, blocks=1, mixtures=3), averaging=0.95)
+    model = models.PixelCNN(models.pixel_network((4, 2, 1), filters=16, blocks=1, mixtures=3), ema_momentum=0.95)
     model.compile(optimizer=keras.optimizers.Adam(1e-2))
     model.fit(images, batch_size=64, epochs=50, verbose=0)
     drawn = model.sample(200, seed=0)
@@ -135,7 +136,7 @@ def test_bad_input_is_refused(model):
     with pytest.raises(ValueError, match="expected an odd number of columns"):
         causal.CausalConvolution(4, size=(2, 4))
     with pytest.raises(ValueError, match="draws grey pictures"):
-        causal.pixel_network((8, 8, 3))
+        models.pixel_network((8, 8, 3))
     with pytest.raises(ValueError, match="labels is None"):
         model.log_prob(np.zeros((1, 6, 5, 1)))
     with pytest.raises(ValueError, match="rows is 7 and pictures have 6"):

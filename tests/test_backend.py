@@ -54,7 +54,7 @@ def test_brain_floats_are_for_gpus_from_a_compute_capability_on(monkeypatch, num
     device = types.SimpleNamespace() if number is None else types.SimpleNamespace(compute_capability=number)
     monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(devices=lambda: [device]))
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-    with backend.half_precision():
+    with backend.mixed_precision():
         assert keras.config.dtype_policy().name == ("mixed_bfloat16" if fast else "float32")
 
 

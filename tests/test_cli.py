@@ -12,7 +12,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from imggen_lib import captions, catalog, cli, datasets, recipes, training
+from imggen_lib import cli, datasets, pretrained, training
+from imggen_lib.datasets import marble_captions
+from imggen_lib.training import recipes
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +46,11 @@ def refused(capsys, *arguments):
 def test_list_names_every_model_and_dataset(capsys):
     assert cli.main(["list"]) == 0
     printed = capsys.readouterr().out
-    for name in catalog.names():
-        assert name in printed and catalog.recipe(name).summary in printed
-    for name in catalog.shipped():
-        assert catalog.record(name)["quality"] in printed
-    assert printed.count("without shipped weights") == len(catalog.names()) - len(catalog.shipped())
+    for name in recipes.names():
+        assert name in printed and recipes.get(name).summary in printed
+    for name in pretrained.shipped():
+        assert pretrained.record(name)["quality"] in printed
+    assert printed.count("without shipped weights") == len(recipes.names()) - len(pretrained.shipped())
     for name in datasets.names():
         assert f"  {name}\n" in printed
 
@@ -202,7 +204,7 @@ def test_a_file_to_be_resumed_whose_record_lacks_the_budget_is_refused(folder, c
 @pytest.mark.parametrize(
     ("model", "dataset", "message"),
     [
-        ("marble_reader", "digits", "marble_reader learns from captions, and digits has classes"),
+        ("marble_classifier", "digits", "marble_classifier learns from captions, and digits has classes"),
         ("classifier", "captioned_marbles", "classifier learns from classes, and captioned_marbles has captions"),
     ],
 )
@@ -264,21 +266,21 @@ def test_a_conditional_model_draws_the_class_that_is_asked_for(conditional, fold
 @pytest.fixture(scope="module")
 def captioned(tmp_path_factory):
     """A tiny diffusion model that draws from captions, trained for a moment."""
-    from imggen_lib import models, networks
+    from imggen_lib import models
 
     keras.utils.set_random_seed(0)
-    network = networks.image_unet((16, 16, 3), classes=len(captions.WORDS), filters=(8, 8), blocks=1)
+    network = models.image_unet((16, 16, 3), num_classes=len(marble_captions.WORDS), filters=(8, 8), blocks=1)
     model = models.Diffusion(network)
     model.compile(optimizer="adam")
     rng = np.random.default_rng(0)
-    seen, _ = captions.combinations()
+    seen, _ = marble_captions.combinations()
     choices = rng.choice(seen, 32)
-    words = captions.encode([captions.caption(choice) for choice in choices])
-    model.fit(captions.marbles(choices, rng=rng, size=16), words, verbose=0)
+    words = marble_captions.encode([marble_captions.caption(choice) for choice in choices])
+    model.fit(marble_captions.render(choices, rng=rng, size=16), words, verbose=0)
     for weight in model.average.network.weights:
         weight.assign(weight + 0.05 * keras.random.normal(weight.shape, seed=1))
     path = tmp_path_factory.mktemp("captioned") / "marbles.keras"
-    facts = {"model": "marble_diffusion", "dataset": "captioned_marbles", "class_names": captions.WORDS}
+    facts = {"model": "marble_diffusion", "dataset": "captioned_marbles", "class_names": marble_captions.WORDS}
     training.save(model, path, {**facts, "seed": 0, "steps": 1, "seconds": 1.0})
     return path
 
@@ -295,8 +297,8 @@ def test_a_model_of_captions_draws_what_is_written(captioned, folder, capsys):
     a, b, c, d, e = (np.load(f"{name}.npz")["images"] for name in "abcde")
     np.testing.assert_array_equal(a, b)
     assert (a != c).any() and (a != d).any() and (a != e).any()
-    told = np.repeat(captions.encode("a red marble"), 2, axis=0)
-    np.testing.assert_array_equal(d, training.load(captioned)[0].sample(2, seed=0, labels=told, guidance=3))
+    told = np.repeat(marble_captions.encode("a red marble"), 2, axis=0)
+    np.testing.assert_array_equal(d, training.load(captioned)[0].sample(2, seed=0, labels=told, guidance_scale=3))
 
 
 @pytest.mark.parametrize(
@@ -320,7 +322,7 @@ def test_only_models_that_know_them_take_captions_and_guidance(conditional, fold
 
 
 def test_a_training_that_diverges_ends_in_one_line_and_keeps_what_was_well(folder, capsys, monkeypatch):
-    recipe = catalog.recipe("vae_2d")
+    recipe = recipes.get("vae_2d")
     monkeypatch.setitem(recipes._RECIPES, "vae_2d", dataclasses.replace(recipe, learning_rate=1e30))
     assert cli.main(["train", "vae_2d", "--dataset", "digits", "--profile", "quick", "-o", "a.keras"]) == 1
     line = capsys.readouterr().err.splitlines()[-1]

@@ -4,7 +4,7 @@ import pytest
 import scipy.stats
 from keras import ops
 
-from imggen_lib import models, networks, training
+from imggen_lib import models, training
 
 SHAPE = (8, 8, 1)
 
@@ -12,8 +12,8 @@ SHAPE = (8, 8, 1)
 def build(**options):
     keras.utils.set_random_seed(0)
     vae = models.ConditionalVAE(
-        networks.image_encoder(SHAPE, 2, filters=(4,)),
-        networks.image_generator(SHAPE, 2, filters=(4,), batch_norm=False, classes=3, name="decoder"),
+        models.image_encoder(SHAPE, 2, filters=(4,)),
+        models.image_generator(SHAPE, 2, filters=(4,), batch_norm=False, num_classes=3, name="decoder"),
         **options,
     )
     vae.compile(optimizer=keras.optimizers.Adam(1e-3), run_eagerly=True)
@@ -38,13 +38,13 @@ def grey_by_class():
     kernel = np.zeros((5, 64))
     kernel[2:] = np.array([0.1, 0.4, 0.7])[:, None]
     decoder.set_weights([kernel])
-    model = models.ConditionalVAE(networks.image_encoder(SHAPE, 2, filters=(4,)), decoder)
+    model = models.ConditionalVAE(models.image_encoder(SHAPE, 2, filters=(4,)), decoder)
     model.compile(run_eagerly=True)
     return model
 
 
 def test_it_knows_its_classes_and_the_length_of_its_code(vae):
-    assert (vae.classes, vae.latent_dim) == (3, 2)
+    assert (vae.num_classes, vae.latent_dim) == (3, 2)
 
 
 def test_samples_are_pictures_fixed_by_their_seed_and_their_class(vae):
@@ -74,8 +74,8 @@ def test_the_decoder_is_told_the_class_as_a_one_behind_the_code():
 def test_two_classes_of_one_grey_each_are_learnt_and_each_is_decoded_as_asked():
     keras.utils.set_random_seed(0)
     model = models.ConditionalVAE(
-        networks.image_encoder(SHAPE, 2, filters=(4,), hidden=16),
-        networks.image_generator(SHAPE, 2, filters=(4,), hidden=16, batch_norm=False, classes=2, name="decoder"),
+        models.image_encoder(SHAPE, 2, filters=(4,), hidden=16),
+        models.image_generator(SHAPE, 2, filters=(4,), hidden=16, batch_norm=False, num_classes=2, name="decoder"),
     )
     model.compile(optimizer=keras.optimizers.Adam(1e-2))
     labels = np.arange(512) % 2
@@ -158,7 +158,7 @@ def test_a_saved_and_loaded_model_draws_the_same_pictures_and_has_the_same_bound
     training.save(model, tmp_path / "model.keras", {"steps": 1})
     loaded, record = training.load(tmp_path / "model.keras")
     assert type(loaded) is models.ConditionalVAE and record == {"steps": 1}
-    assert (loaded.classes, loaded.beta, loaded.seed) == (3, 2.0, 5)
+    assert (loaded.num_classes, loaded.beta, loaded.seed) == (3, 2.0, 5)
     np.testing.assert_array_equal(loaded.sample(6, seed=0), model.sample(6, seed=0))
     bounds = [each.log_prob_lower_bound(images, 2, seed=0) for each in (loaded, model)]
     np.testing.assert_array_equal(*bounds)
@@ -167,8 +167,8 @@ def test_a_saved_and_loaded_model_draws_the_same_pictures_and_has_the_same_bound
 def test_it_trains_on_the_rows_of_batches_that_the_command_line_uses(digits, tmp_path):
     keras.utils.set_random_seed(0)
     model = models.ConditionalVAE(
-        networks.image_encoder(SHAPE, 2, filters=(4,)),
-        networks.image_generator(SHAPE, 2, filters=(4,), batch_norm=False, classes=10, name="decoder"),
+        models.image_encoder(SHAPE, 2, filters=(4,)),
+        models.image_generator(SHAPE, 2, filters=(4,), batch_norm=False, num_classes=10, name="decoder"),
     )
     model.compile(optimizer="adam", run_eagerly=True)
     record = {"steps": 0, "seconds": 0.0}
@@ -195,7 +195,7 @@ def test_labels_that_are_no_classes_are_named(vae, labels, error, message):
         lambda: vae.log_prob_lower_bound(images, labels, seed=0),
     ):
         with pytest.raises(error, match=message):
-            ask()
+            predict()
 
 
 def test_training_refuses_labels_that_are_missing_or_no_classes(vae):
@@ -206,10 +206,10 @@ def test_training_refuses_labels_that_are_missing_or_no_classes(vae):
 
 
 def test_it_refuses_what_does_not_fit(vae):
-    encoder = networks.image_encoder(SHAPE, 2, filters=(4,))
+    encoder = models.image_encoder(SHAPE, 2, filters=(4,))
     with pytest.raises(ValueError, match="one for each class, two at least"):
-        models.ConditionalVAE(encoder, networks.image_generator(SHAPE, 2, filters=(4,), batch_norm=False))
+        models.ConditionalVAE(encoder, models.image_generator(SHAPE, 2, filters=(4,), batch_norm=False))
     with pytest.raises(ValueError, match="build both for the same image_shape"):
-        models.ConditionalVAE(encoder, networks.image_generator((8, 8, 3), 2, filters=(4,), classes=3))
+        models.ConditionalVAE(encoder, models.image_generator((8, 8, 3), 2, filters=(4,), num_classes=3))
     with pytest.raises(ValueError, match=r"codes has the shape \(1, 5\); expected \(n, 2\)"):
         vae.decode(np.zeros((1, 5)), 0)

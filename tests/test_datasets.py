@@ -9,7 +9,7 @@ import pytest
 import skimage.color
 from imggen_lib.data import make_fashion_mnist
 
-from imggen_lib import datasets, files, graphics
+from imggen_lib import datasets, io, rendering
 
 DATA = Path(make_fashion_mnist.__file__).parent
 SIZES = {
@@ -44,7 +44,7 @@ def four_files(tmp_path, monkeypatch):
     for name, array in arrays.items():
         (folder / name).write_bytes(idx(array))
         content = gzip.decompress((folder / name).read_bytes())
-        checksums[name] = (files.sha256(folder / name), hashlib.sha256(content).hexdigest())
+        checksums[name] = (io.sha256(folder / name), hashlib.sha256(content).hexdigest())
     monkeypatch.setattr(datasets, "FASHION_MNIST_FILES", checksums)
     return folder, arrays
 
@@ -102,7 +102,7 @@ def test_the_subset_is_the_first_images_of_each_class():
 def test_the_embedded_clothes_say_what_they_were_made_from():
     record = json.loads((DATA / "fashion_mnist.json").read_text())
     assert record["made_from"] == {name: content for name, (_, content) in datasets.FASHION_MNIST_FILES.items()}
-    assert record["sha256"] == files.sha256(DATA / "fashion_mnist.npz")
+    assert record["sha256"] == io.sha256(DATA / "fashion_mnist.npz")
 
 
 def test_the_embedded_clothes_are_the_first_of_each_class_of_the_full_set(clothes):
@@ -145,7 +145,7 @@ def test_a_split_is_the_same_every_time():
 def test_marbles_are_those_of_graphics_and_nobody_may_change_them():
     data = datasets.load("marbles")
     assert datasets.load("marbles").x_train is data.x_train
-    assert data.class_names == graphics.HUES and data.y_train[:7].tolist() == [0, 1, 2, 3, 4, 5, 0]
+    assert data.class_names == rendering.HUES and data.y_train[:7].tolist() == [0, 1, 2, 3, 4, 5, 0]
     hues = skimage.color.rgb2hsv(data.x_test[:60, 24:40, 24:40])
     most = hues[..., 1].reshape(60, -1).argmax(axis=1)
     found = hues[..., 0].reshape(60, -1)[np.arange(60), most]
@@ -234,7 +234,7 @@ def test_a_damaged_file_of_the_full_set_is_named(four_files, damage):
 
 def test_a_damaged_embedded_file_is_named(tmp_path, monkeypatch):
     for name in ("fashion_mnist.npz", "fashion_mnist.json"):
-        shutil.copy(datasets.resource(name), tmp_path / name)
+        shutil.copy(io.data_path(name), tmp_path / name)
     with open(tmp_path / "fashion_mnist.npz", "r+b") as file:
         file.seek(100_000)
         byte = file.read(1)

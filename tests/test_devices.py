@@ -10,20 +10,20 @@ import keras
 import numpy as np
 import pytest
 
-from imggen_lib import backend, catalog, networks, training
-from imggen_lib.models import VAE, Classifier, Diffusion
+from imggen_lib import backend, models, pretrained, training
+from imggen_lib.models import Classifier, Diffusion, VAE
 
 ON_DEVICES = """
 import json, sys
 import keras
-from imggen_lib import backend, datasets, networks, training
-from imggen_lib.models import GAN, Diffusion
+from imggen_lib import backend, datasets, models, training
+from imggen_lib.models import Diffusion, GAN
 
 digits, report = datasets.load("digits"), {"devices": len(keras.distribution.list_devices())}
 shape = digits.image_shape
 families = {
-    "gan": lambda: GAN(networks.image_generator(shape, 3, filters=(4,)), networks.image_discriminator(shape, filters=(4,))),
-    "diffusion": lambda: Diffusion(networks.image_unet(shape, classes=10, filters=(8,), blocks=1)),
+    "gan": lambda: GAN(models.image_generator(shape, 3, filters=(4,)), models.image_discriminator(shape, filters=(4,))),
+    "diffusion": lambda: Diffusion(models.image_unet(shape, num_classes=10, filters=(8,), blocks=1)),
 }
 for name, build in families.items():
     for devices in (1, 4):
@@ -31,7 +31,7 @@ for name, build in families.items():
         note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"])))
         keras.utils.set_random_seed(0)
         record = {"steps": 0, "seconds": 0.0}
-        with backend.shared_among(devices, batch_size=16):
+        with backend.data_parallel(devices, batch_size=16):
             model = build()
             model.compile(optimizer=keras.optimizers.SGD(1e-2))
             training.train(model, digits, record, steps=6, batch_size=16, seed=0, checkpoint=sys.argv[1], callbacks=[note])
@@ -73,26 +73,26 @@ def test_four_devices_learn_what_one_learns(on_devices, name):
 )
 def test_devices_that_cannot_be_had_are_refused(devices, batch_size, message):
     with pytest.raises((ValueError, TypeError), match=message):
-        backend.shared_among(devices, batch_size)
+        backend.data_parallel(devices, batch_size)
 
 
 def test_more_than_one_device_needs_jax(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
     with pytest.raises(ValueError, match="set KERAS_BACKEND=jax"):
-        backend.shared_among(2, 64)
+        backend.data_parallel(2, 64)
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
     monkeypatch.setattr("keras.distribution.list_devices", lambda: ["gpu:0", "gpu:1", "gpu:2"])
     with pytest.raises(ValueError, match="64 pictures cannot be shared equally among 3"):
-        backend.shared_among(3, 64)
+        backend.data_parallel(3, 64)
 
 
 TRAINING = """
 import os, signal, sys
 import keras
-from imggen_lib import datasets, networks, training
+from imggen_lib import datasets, models, training
 from imggen_lib.models import VAE
 
 path, kept = sys.argv[1], int(sys.argv[2])
@@ -102,8 +102,8 @@ if os.path.exists(path):
 else:
     keras.utils.set_random_seed(0)
     shape = digits.image_shape
-    decoder = networks.image_generator(shape, 2, filters=(4,), batch_norm=False)
-    model, record = VAE(networks.image_encoder(shape, 2, filters=(4,)), decoder), {"steps": 0, "seconds": 0.0}
+    decoder = models.image_generator(shape, 2, filters=(4,), batch_norm=False)
+    model, record = VAE(models.image_encoder(shape, 2, filters=(4,)), decoder), {"steps": 0, "seconds": 0.0}
     model.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, 40)))
 
 
@@ -144,7 +144,7 @@ def brain_floats(monkeypatch):
 
 def second_loss(build, half, digits):
     keras.utils.set_random_seed(0)
-    with backend.half_precision(half):
+    with backend.mixed_precision(half):
         model = build(digits.image_shape)
     model.compile(optimizer=keras.optimizers.SGD(1e-3))
     history = model.fit(digits.x_train[:64], digits.y_train[:64], batch_size=64, epochs=2, verbose=0).history
@@ -152,10 +152,10 @@ def second_loss(build, half, digits):
 
 
 BUILDERS = {
-    "classifier": lambda shape: Classifier(networks.image_features(shape, 8, filters=(8, 8)), 10),
-    "diffusion": lambda shape: Diffusion(networks.image_unet(shape, classes=10, filters=(8,), blocks=1)),
+    "classifier": lambda shape: Classifier(models.image_features(shape, 8, filters=(8, 8)), 10),
+    "diffusion": lambda shape: Diffusion(models.image_unet(shape, num_classes=10, filters=(8,), blocks=1)),
     "vae": lambda shape: VAE(
-        networks.image_encoder(shape, 2, filters=(4,)), networks.image_generator(shape, 2, filters=(4,), batch_norm=False)
+        models.image_encoder(shape, 2, filters=(4,)), models.image_generator(shape, 2, filters=(4,), batch_norm=False)
     ),
 }
 
@@ -172,16 +172,16 @@ def test_half_precision_changes_a_loss_by_its_rounding_and_no_weight_is_kept_in_
 
 def test_half_precision_is_left_alone_where_no_gpu_is_made_for_it(monkeypatch):
     monkeypatch.setattr(backend, "_has_brain_floats", lambda: False)
-    with backend.half_precision():
+    with backend.mixed_precision():
         assert keras.config.dtype_policy().name == "float32"
 
 
 def test_recipes_whose_likelihood_is_exact_keep_single_precision():
-    assert not any(catalog.recipe(name).half for name in ("pixelcnn", "flow", "gan", "vae"))
-    assert catalog.recipe("diffusion").half
+    assert not any(recipes.get(name).half for name in ("pixelcnn", "flow", "gan", "vae"))
+    assert recipes.get("diffusion").half
 
 
 @pytest.mark.parametrize("kind", ["quick", "full"])
 def test_a_page_chooses_by_the_profile(monkeypatch, kind):
     monkeypatch.setenv("IMGGEN_PROFILE", kind)
-    assert training.choose(quick="quick", full="full") == kind
+    assert profile.choose(quick="quick", full="full") == kind

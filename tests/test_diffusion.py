@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from imggen_lib import models, networks
+from imggen_lib import models
 from imggen_lib.models import diffusion
 
 MEAN, STD = 0.2, 0.1  # on the scale [-1, 1]
@@ -31,7 +31,7 @@ def exact():
 @pytest.fixture(scope="module")
 def conditional():
     keras.utils.set_random_seed(0)
-    model = models.Diffusion(networks.image_unet((8, 8, 1), classes=3, filters=(8, 8), blocks=1))
+    model = models.Diffusion(models.image_unet((8, 8, 1), num_classes=3, filters=(8, 8), blocks=1))
     for weight in model.average.network.weights:
         weight.assign(weight + 0.05 * keras.random.normal(weight.shape, seed=1))
     return model
@@ -44,11 +44,11 @@ def test_the_velocity_is_the_derivative_of_the_noisy_picture():
     np.testing.assert_allclose(rise, diffusion.velocity(x, noise, angle), atol=1e-3)
 
 
-@pytest.mark.parametrize("fresh_noise", [0.0, 0.5, 1.0])
-def test_with_a_perfect_network_every_sampler_draws_the_data(exact, fresh_noise):
-    drawn = 2 * exact.sample(3000, seed=0, steps=100, fresh_noise=fresh_noise) - 1
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_with_a_perfect_network_every_sampler_draws_the_data(exact, eta):
+    drawn = 2 * exact.sample(3000, seed=0, steps=100, eta=eta) - 1
     assert abs(drawn.mean() - MEAN) < 0.004
-    assert abs(drawn.std() / STD - 1) < (0.15 if fresh_noise else 0.03)
+    assert abs(drawn.std() / STD - 1) < (0.15 if eta else 0.03)
     pixels = drawn.reshape(3000, -1)
     assert np.abs(np.corrcoef(pixels.T) - np.eye(4)).max() < 0.07
 
@@ -80,7 +80,7 @@ def test_with_a_perfect_network_the_bound_is_the_log_density(exact):
 
 
 def test_a_worse_network_has_a_lower_bound(exact):
-    ignorant = models.Diffusion(networks.image_unet((2, 2, 1), filters=(8,), blocks=1))
+    ignorant = models.Diffusion(models.image_unet((2, 2, 1), filters=(8,), blocks=1))
     images = np.full((50, 2, 2, 1), (MEAN + 1) / 2)
     assert ignorant.log_prob_lower_bound(images, seed=0).mean() < exact.log_prob_lower_bound(images, seed=0).mean() - 1
 
@@ -88,7 +88,7 @@ def test_a_worse_network_has_a_lower_bound(exact):
 def test_guidance_goes_from_no_class_through_the_class_and_beyond(conditional):
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((4, 8, 8, 1)).astype("float32"), np.array([0, 1, 2, 0])
-    none, half, full, twice = (conditional.predict_velocity(x, 0.9, labels, guidance=w) for w in (0, 0.5, 1, 2))
+    none, half, full, twice = (conditional.predict_velocity(x, 0.9, labels, guidance_scale=w) for w in (0, 0.5, 1, 2))
     np.testing.assert_array_equal(none, conditional.predict_velocity(x, 0.9))
     assert np.abs(full - none).max() > 1e-3
     np.testing.assert_allclose(half, (none + full) / 2, atol=1e-5)
@@ -104,7 +104,7 @@ def test_the_same_seed_draws_the_same_pictures_and_labels_count(conditional):
 def test_training_learns_to_tell_a_constant_picture_from_noise():
     """Whoever knows the picture knows the noise: a perfect network's loss is 0, that of one which answers 0 is 0.6."""
     keras.utils.set_random_seed(0)
-    model = models.Diffusion(networks.image_unet((4, 4, 1), filters=(16,), blocks=1), averaging=0.9)
+    model = models.Diffusion(models.image_unet((4, 4, 1), filters=(16,), blocks=1), ema_momentum=0.9)
     model.compile(optimizer=keras.optimizers.Adam(1e-2))
     images = np.full((32, 4, 4, 1), 0.75, np.float32)
     history = model.fit(images, epochs=120, verbose=0).history["loss"]
@@ -114,12 +114,12 @@ def test_training_learns_to_tell_a_constant_picture_from_noise():
 
 
 def test_a_forgetful_model_learns_nothing_of_the_class():
-    network = networks.image_unet((4, 4, 1), classes=2, filters=(8,), blocks=1)
+    network = models.image_unet((4, 4, 1), num_classes=2, filters=(8,), blocks=1)
     (told,) = (w for w in network.trainable_weights if tuple(w.shape) == (2, 16))
     images, labels = np.random.default_rng(0).uniform(size=(64, 4, 4, 1)).astype("float32"), np.arange(64) % 2
     for forget, moves in ((1.0, False), (0.0, True)):
         before = ops.convert_to_numpy(told)
-        model = models.Diffusion(network, forget=forget)
+        model = models.Diffusion(network, label_dropout=forget)
         model.compile(optimizer=keras.optimizers.SGD(0.5))
         model.fit(images, labels, batch_size=16, epochs=3, verbose=0)
         assert (np.abs(ops.convert_to_numpy(told) - before).max() > 0) == moves
@@ -132,14 +132,14 @@ def test_bad_input_is_refused(conditional, exact):
         exact.sample(2, seed=0, labels=1)
     with pytest.raises(ValueError, match="steps is 0"):
         exact.sample(2, seed=0, steps=0)
-    with pytest.raises(ValueError, match="fresh_noise is 2"):
-        exact.sample(2, seed=0, fresh_noise=2)
+    with pytest.raises(ValueError, match="eta is 2"):
+        exact.sample(2, seed=0, eta=2)
     with pytest.raises(ValueError, match=r"expected \(n, 2, 2, 1\)"):
         exact.log_prob_lower_bound(np.zeros((1, 4, 4, 1)), seed=0)
     with pytest.raises(ValueError, match="expected pictures, one angle"):
-        models.Diffusion(networks.image_features((8, 8, 1)))
+        models.Diffusion(models.image_features((8, 8, 1)))
     with pytest.raises(ValueError, match="multiples of 8"):
-        networks.image_unet((8, 8, 1), filters=(12,))
+        models.image_unet((8, 8, 1), filters=(12,))
     conditional.compile(optimizer="sgd")
     with pytest.raises(ValueError, match="expected fit\\(images, labels\\)"):
         conditional.fit(np.zeros((4, 8, 8, 1), "float32"), verbose=0)
@@ -147,7 +147,7 @@ def test_bad_input_is_refused(conditional, exact):
 
 def test_a_class_and_its_row_of_numbers_are_told_alike(conditional):
     rows = np.eye(3, dtype="float32")[[2, 0]]
-    told = [conditional.sample(2, seed=0, steps=3, labels=labels, guidance=2) for labels in ([2, 0], rows)]
+    told = [conditional.sample(2, seed=0, steps=3, labels=labels, guidance_scale=2) for labels in ([2, 0], rows)]
     np.testing.assert_array_equal(*told)
     both = conditional.sample(2, seed=0, steps=3, labels=rows + rows[::-1])
     assert np.abs(both - told[0]).max() > 1e-4
@@ -156,7 +156,7 @@ def test_a_class_and_its_row_of_numbers_are_told_alike(conditional):
     losses = []
     for y in (labels, np.eye(3, dtype="float32")[labels]):
         keras.utils.set_random_seed(0)
-        model = models.Diffusion(networks.image_unet((8, 8, 1), classes=3, filters=(8, 8), blocks=1))
+        model = models.Diffusion(models.image_unet((8, 8, 1), num_classes=3, filters=(8, 8), blocks=1))
         model.compile(optimizer=keras.optimizers.Adam(1e-3))
         losses.append(model.fit(images, y, epochs=3, verbose=0).history["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from imggen_lib.exercises import check
+from imggen_lib.notebook.exercises import check
 
 
 @check

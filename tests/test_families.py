@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from imggen_lib import catalog, datasets, models, networks, training
-from imggen_lib.models import causal, flow
+from imggen_lib import datasets, models, pretrained, training
+from imggen_lib.models import flow
+from imggen_lib.models.autoregressive import causal
 
 SHAPE = (8, 8, 1)
 TINY = {
-    "pixelcnn": lambda: models.PixelCNN(causal.pixel_network(SHAPE, filters=8, blocks=2, mixtures=2, classes=10)),
-    "flow": lambda: models.Flow(flow.flow_network(SHAPE, filters=(8,), couplings=1)),
-    "diffusion": lambda: models.Diffusion(networks.image_unet(SHAPE, classes=10, filters=(8,), blocks=1)),
+    "pixelcnn": lambda: models.PixelCNN(models.pixel_network(SHAPE, filters=8, blocks=2, mixtures=2, num_classes=10)),
+    "flow": lambda: models.Flow(models.flow_network(SHAPE, filters=(8,), couplings=1)),
+    "diffusion": lambda: models.Diffusion(models.image_unet(SHAPE, num_classes=10, filters=(8,), blocks=1)),
 }
 LOG_PROB = {
     "pixelcnn": lambda model, images: model.log_prob(images, labels=[1, 2, 3]),
@@ -40,20 +41,20 @@ def test_a_family_trains_is_saved_and_is_the_same_when_loaded_again(name, digits
 
 @pytest.mark.parametrize("name", TINY)
 def test_the_recipe_fits_into_a_file_that_can_be_shipped(name, tmp_path):
-    model = catalog.recipe(name).build((28, 28, 1), 10, seed=0)
-    catalog.export(model, tmp_path / f"{name}.npz", {"seed": 0})
+    model = recipes.get(name).build((28, 28, 1), 10, seed=0)
+    pretrained.export(model, tmp_path / f"{name}.npz", {"seed": 0})
     assert (tmp_path / f"{name}.npz").stat().st_size < 4e6
 
 
 def test_the_average_alone_is_shipped_and_training_goes_on_from_it(tmp_path, monkeypatch):
-    model = catalog.recipe("flow").build((28, 28, 1), 10, seed=0)
+    model = recipes.get("flow").build((28, 28, 1), 10, seed=0)
     for weight in model.average.network.weights:
         weight.assign(weight + 0.25)
     facts = {"seed": 0, "image_shape": [28, 28, 1], "class_names": list("0123456789")}
     (tmp_path / "weights").mkdir()
-    catalog.export(model, tmp_path / "weights" / "flow.npz", facts)
+    pretrained.export(model, tmp_path / "weights" / "flow.npz", facts)
     monkeypatch.setattr(datasets, "resource", tmp_path.joinpath)
-    again = catalog.load("flow")
+    again = pretrained.load("flow")
     for network in (again.average.network, again.network):
         for ours, theirs in zip(network.get_weights(), model.average.network.get_weights(), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-3)

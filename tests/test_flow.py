@@ -19,7 +19,7 @@ def stirred(network, seed=0):
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(0)
-    return stirred(flow.flow_network((4, 4, 1), filters=(8, 8), couplings=2))
+    return stirred(models.flow_network((4, 4, 1), filters=(8, 8), couplings=2))
 
 
 def test_what_goes_in_comes_back(network):
@@ -43,7 +43,7 @@ def test_the_log_determinant_agrees_with_automatic_differentiation(network):
 def test_the_density_integrates_to_the_share_of_draws_that_are_pictures():
     """Nearly 1: a flow may also draw numbers a little outside the range of pictures, which are then cut off."""
     keras.utils.set_random_seed(0)
-    model = models.Flow(stirred(flow.flow_network((2, 2, 1), filters=(8,), couplings=2)))
+    model = models.Flow(stirred(models.flow_network((2, 2, 1), filters=(8,), couplings=2)))
     levels = np.random.default_rng(0).integers(256, size=(40_000, 2, 2, 1)) / 255
     density = np.exp(model.log_prob(levels, seed=0))  # at points spread evenly over the unit cube
     error = density.std() / np.sqrt(len(density))
@@ -60,7 +60,7 @@ def test_the_density_integrates_to_the_share_of_draws_that_are_pictures():
 
 def test_an_untrained_flow_is_a_turned_logistic_normal():
     """Rotations alone keep the standard normal, so the density is that of independent logit-normal values."""
-    model = models.Flow(flow.flow_network((2, 2, 1), filters=(8,), couplings=3))
+    model = models.Flow(models.flow_network((2, 2, 1), filters=(8,), couplings=3))
     images = np.random.default_rng(0).integers(256, size=(5, 2, 2, 1)) / 255
     y = (np.round(255 * images) + np.random.default_rng(7).uniform(size=images.shape)) / 256
     a = 0.05 + 0.9 * y
@@ -74,7 +74,7 @@ def test_training_raises_the_likelihood_and_finds_correlations():
     rng = np.random.default_rng(0)
     common = rng.uniform(0.2, 0.8, (2000, 1, 1, 1))
     images = np.clip(common + 0.02 * rng.standard_normal((2000, 2, 2, 1)), 0, 1).astype("float32")
-    model = models.Flow(flow.flow_network((2, 2, 1), filters=(16,), couplings=4), averaging=0.99)
+    model = models.Flow(models.flow_network((2, 2, 1), filters=(16,), couplings=4), ema_momentum=0.99)
     before = model.log_prob(images[:500], seed=0).mean()
     model.compile(optimizer=keras.optimizers.Adam(1e-2))
     model.fit(images, batch_size=100, epochs=15, verbose=0)
@@ -84,20 +84,20 @@ def test_training_raises_the_likelihood_and_finds_correlations():
 
 
 def test_drawn_pictures_are_of_256_levels_and_the_seed_decides():
-    model = models.Flow(flow.flow_network((4, 4, 1), filters=(8,), couplings=1))
+    model = models.Flow(models.flow_network((4, 4, 1), filters=(8,), couplings=1))
     images = model.sample(300, seed=3)
     np.testing.assert_allclose(images * 255, np.round(images * 255), atol=1e-3)
     np.testing.assert_array_equal(images, model.sample(300, seed=3))
 
 
 def test_bad_input_is_refused():
-    model = models.Flow(flow.flow_network((4, 4, 1), filters=(8,), couplings=1))
+    model = models.Flow(models.flow_network((4, 4, 1), filters=(8,), couplings=1))
     with pytest.raises(ValueError, match=r"expected \(n, 4, 4, 1\)"):
         model.log_prob(np.zeros((1, 2, 2, 1)), seed=0)
     with pytest.raises(ValueError, match="trained without labels"):
         model.sample(1, seed=0, labels=2)
     with pytest.raises(ValueError, match="multiples of 4"):
-        flow.flow_network((6, 4, 1), filters=(8, 8))
+        models.flow_network((6, 4, 1), filters=(8, 8))
     with pytest.raises(ValueError, match="no row of invertible layers"):
         models.Flow(keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()]))
     with pytest.raises(ValueError, match=r"latent has the shape \(1, 4, 4, 1\); expected \(n, 2, 2, 4\)"):

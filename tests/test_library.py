@@ -161,8 +161,8 @@ def test_the_pages_about_the_library_have_every_public_name_and_no_other(tmp_pat
 def test_rooms_without_networks_import_neither_keras_nor_a_backend():
     program = """
 import sys
-import imggen_lib.checks, imggen_lib.files, imggen_lib.graphics, imggen_lib.datasets, imggen_lib.convolution
-import imggen_lib.noise, imggen_lib.metrics, imggen_lib.exercises, imggen_lib.captions, imggen_lib.restoration
+import imggen_lib._validation, imggen_lib.io, imggen_lib.rendering, imggen_lib.datasets, imggen_lib.convolution
+import imggen_lib.noise, imggen_lib.metrics, imggen_lib.notebook.exercises, imggen_lib.datasets.marble_captions, imggen_lib.restoration
 from imggen_lib.models import GaussianImageModel
 import numpy as np
 GaussianImageModel().fit(np.zeros((2, 2, 2, 1))).sample(1, seed=0)

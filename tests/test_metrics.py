@@ -143,8 +143,8 @@ def test_kernel_distance_equals_torch_fidelity(case):
 @pytest.mark.parametrize("splits", make_metrics.SPLITS)
 def test_classifier_score_equals_torch_fidelity(case, splits):
     _, _, logits, answer = case
-    score = metrics.classifier_score(scipy.special.softmax(logits, axis=1), splits=splits)
-    assert score == pytest.approx(answer["classifier_score"][str(splits)], abs=1e-8)
+    score = metrics.inception_score(scipy.special.softmax(logits, axis=1), splits=splits)
+    assert score == pytest.approx(answer["inception_score"][str(splits)], abs=1e-8)
 
 
 @pytest.mark.parametrize("neighbours", make_metrics.NEIGHBOURS)
@@ -216,29 +216,29 @@ def test_the_mean_over_subsets_approaches_the_sum_over_all_pairs():
 @settings(max_examples=20, deadline=None)
 def test_classifier_score_of_a_sure_classifier_is_the_number_of_classes_it_finds(classes, copies):
     sure = np.tile(np.eye(classes), (copies, 1))
-    assert metrics.classifier_score(sure, splits=1) == pytest.approx(classes)
-    assert metrics.classifier_score(sure, splits=copies) == pytest.approx(classes)
+    assert metrics.inception_score(sure, splits=1) == pytest.approx(classes)
+    assert metrics.inception_score(sure, splits=copies) == pytest.approx(classes)
     one_class = np.eye(classes)[np.zeros(copies, int)]
-    assert metrics.classifier_score(one_class, splits=1) == pytest.approx(1)
+    assert metrics.inception_score(one_class, splits=1) == pytest.approx(1)
 
 
 def test_classifier_score_of_the_same_answer_for_every_picture_is_one():
-    assert metrics.classifier_score(np.tile([0.2, 0.3, 0.5], (20, 1))) == pytest.approx(1)
+    assert metrics.inception_score(np.tile([0.2, 0.3, 0.5], (20, 1))) == pytest.approx(1)
 
 
 def test_classifier_score_between_its_limits():
     """Two classes, equally frequent, each with certainty p: 2 exp(-H(p))."""
     p = 0.9
     entropy = -p * np.log(p) - (1 - p) * np.log(1 - p)
-    assert metrics.classifier_score([[p, 1 - p], [1 - p, p]], splits=1) == pytest.approx(2 * np.exp(-entropy))
+    assert metrics.inception_score([[p, 1 - p], [1 - p, p]], splits=1) == pytest.approx(2 * np.exp(-entropy))
 
 
 def test_classifier_score_ignores_the_order_unless_it_is_split():
     p = scipy.special.softmax(np.random.default_rng(0).normal(size=(50, 4)), axis=1)
-    assert metrics.classifier_score(p[::-1], splits=1) == pytest.approx(metrics.classifier_score(p, splits=1))
+    assert metrics.inception_score(p[::-1], splits=1) == pytest.approx(metrics.inception_score(p, splits=1))
     sorted_by_class = np.repeat(np.eye(5), 10, axis=0)
-    assert metrics.classifier_score(sorted_by_class, splits=5) == pytest.approx(1)
-    assert metrics.classifier_score(sorted_by_class, splits=1) == pytest.approx(5)
+    assert metrics.inception_score(sorted_by_class, splits=5) == pytest.approx(1)
+    assert metrics.inception_score(sorted_by_class, splits=1) == pytest.approx(5)
 
 
 # Precision, recall, density, coverage
@@ -395,13 +395,13 @@ def test_bad_features_are_named(function, a, b, message):
         (lambda x: metrics.density_coverage(x[:5], x), "features_real has 5 rows"),
         (lambda x: metrics.density_coverage(x, x, neighbours=-1), "neighbours is -1"),
         (lambda x: metrics.nearest_neighbours(x, x, neighbours=10), "gallery has 9 rows; .* at least 10"),
-        (lambda x: metrics.classifier_score(x), "a row that is no distribution"),
-        (lambda x: metrics.classifier_score([[1.5, -0.5]], splits=1), "a row that is no distribution"),
+        (lambda x: metrics.inception_score(x), "a row that is no distribution"),
+        (lambda x: metrics.inception_score([[1.5, -0.5]], splits=1), "a row that is no distribution"),
         (
-            lambda x: metrics.classifier_score(np.eye(3)),
+            lambda x: metrics.inception_score(np.eye(3)),
             "3 rows; a division into 10 parts needs at least 10",
         ),
-        (lambda x: metrics.classifier_score(np.eye(3), splits=0), "splits is 0"),
+        (lambda x: metrics.inception_score(np.eye(3), splits=0), "splits is 0"),
     ],
 )
 def test_too_few_rows_and_bad_options_are_named(call, message):

@@ -10,10 +10,10 @@ import scipy.special
 import scipy.stats
 from keras import ops
 
-from imggen_lib import catalog, models, networks, training
+from imggen_lib import models, pretrained, training
 from imggen_lib.backend import input_gradient
 from imggen_lib.models import gan as gan_room
-from imggen_lib.models import gan_losses
+from imggen_lib.models.gan import losses as gan_losses
 from imggen_lib.models import vae as vae_room
 
 
@@ -117,8 +117,8 @@ def gradients(function, *parts):
 def test_one_loss_gives_each_network_the_gradient_of_its_own_loss_alone():
     """The heart of the GAN: held against each network's own loss alone, on the same latent vectors."""
     keras.utils.set_random_seed(0)
-    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
-    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,))
+    generator = models.image_generator((8, 8, 1), 3, filters=(4,))
+    discriminator = models.image_discriminator((8, 8, 1), filters=(4,))
     gan = models.GAN(generator, discriminator)
     real = ops.convert_to_tensor(pictures())
     state = np.array(gan.noise.state)
@@ -159,7 +159,7 @@ def test_the_losses_stay_finite_where_the_discriminator_is_certain():
 
 
 def test_a_frozen_call_passes_the_gradient_to_its_input_and_not_to_its_weights():
-    network = networks.image_discriminator((8, 8, 1), filters=(4,))
+    network = models.image_discriminator((8, 8, 1), filters=(4,))
     inputs = ops.convert_to_tensor(pictures(3))
 
     def frozen(x):
@@ -201,7 +201,7 @@ def test_evaluation_moves_nothing(tiny_gan):
 
 
 def test_a_gan_learns_pictures_that_are_all_the_same_grey(tiny_gan):
-    gan = tiny_gan(averaging=0.9)
+    gan = tiny_gan(ema_momentum=0.9)
     gan.compile(optimizer=keras.optimizers.Adam(5e-3, beta_1=0.5))
     grey = np.full((1024, 8, 8, 1), 0.2, "float32")
     before = np.abs(gan.sample(64, seed=0) - 0.2).mean()
@@ -216,7 +216,7 @@ def test_the_moving_average_follows_its_formula(momentum):
     expected = 0.0
     for step in range(8):
         network.set_weights([np.array([[step + 1.0]])])
-        average.follow(network)
+        average.update(network)
         m = min(momentum, (1 + step) / (10 + step))
         expected = m * expected + (1 - m) * (step + 1)
     assert float(average.network.get_weights()[0][0, 0]) == pytest.approx(expected, rel=1e-5)
@@ -226,18 +226,18 @@ def test_the_moving_average_follows_its_formula(momentum):
 def test_the_moving_average_of_a_network_at_rest_is_that_network(tiny_gan):
     gan = tiny_gan()
     before = snapshot(gan.generator)
-    gan.average.follow(gan.generator)
+    gan.average.update(gan.generator)
     for mean, weight in zip(gan.average.network.get_weights(), before, strict=True):
         np.testing.assert_allclose(mean, weight, rtol=1e-6, atol=1e-8)
     assert gan.average.trainable_variables == []
 
 
 def test_a_gan_refuses_networks_that_do_not_fit():
-    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
+    generator = models.image_generator((8, 8, 1), 3, filters=(4,))
     with pytest.raises(ValueError, match=r"pictures of shape \(8, 8, 1\) and the discriminator takes \(8, 8, 3\)"):
-        models.GAN(generator, networks.image_discriminator((8, 8, 3), filters=(4,)))
+        models.GAN(generator, models.image_discriminator((8, 8, 3), filters=(4,)))
     with pytest.raises(ValueError, match="expected one logit"):
-        models.GAN(generator, networks.image_features((8, 8, 1), 5))
+        models.GAN(generator, models.image_features((8, 8, 1), 5))
 
 
 def test_generate_refuses_vectors_of_another_length(generators):
@@ -316,8 +316,8 @@ def test_a_flat_critic_has_a_finite_penalty_with_a_finite_gradient():
 @pytest.mark.parametrize("penalty", ["gradient", "r1"])
 def test_a_penalty_is_felt_by_the_discriminator_alone(penalty):
     keras.utils.set_random_seed(0)
-    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
-    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False)
+    generator = models.image_generator((8, 8, 1), 3, filters=(4,))
+    discriminator = models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False)
     found = {}
     for weight in (0.0, 5.0):
         gan = models.GAN(generator, discriminator, penalty=penalty, penalty_weight=weight)
@@ -349,8 +349,8 @@ def test_a_gan_with_any_loss_trains_saves_and_says_what_it_lost(tiny_gan, tmp_pa
 
 def test_a_spectrally_normalised_gan_trains_and_stays_normalised(tmp_path):
     keras.utils.set_random_seed(0)
-    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
-    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, spectral_norm=True)
+    generator = models.image_generator((8, 8, 1), 3, filters=(4,))
+    discriminator = models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, spectral_norm=True)
     gan = models.GAN(generator, discriminator, loss="hinge")
     gan.compile(optimizer=keras.optimizers.Adam(1e-3), steps_per_execution=30)
     gan.fit(pictures(480), batch_size=8, verbose=0)
@@ -396,7 +396,7 @@ def test_the_best_discriminator_is_the_share_of_the_real_density():
 
 @pytest.mark.parametrize("loss", ["non_saturating", "minimax"])
 def test_at_the_equilibrium_the_value_of_the_game_is_minus_log_4(loss):
-    gan = line_game(1.0, 0.7, learns=True, loss=loss, penalty="r1", penalty_weight=0.1, averaging=0.99)
+    gan = line_game(1.0, 0.7, learns=True, loss=loss, penalty="r1", penalty_weight=0.1, ema_momentum=0.99)
     std, mean = (float(weight.squeeze()) for weight in gan.average.network.get_weights())
     assert mean == pytest.approx(0, abs=0.1) and abs(std) == pytest.approx(1, abs=0.1)
     rng = np.random.default_rng(1)
@@ -406,8 +406,8 @@ def test_at_the_equilibrium_the_value_of_the_game_is_minus_log_4(loss):
 
 
 def test_a_gan_names_what_it_cannot_play():
-    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
-    plain = networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False)
+    generator = models.image_generator((8, 8, 1), 3, filters=(4,))
+    plain = models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False)
     for options, message in (
         ({"loss": "bce"}, "loss is 'bce'; expected one of non_saturating, minimax, hinge, wasserstein"),
         ({"penalty": "r2"}, "penalty is 'r2'; expected one of None, gradient, r1"),
@@ -416,7 +416,7 @@ def test_a_gan_names_what_it_cannot_play():
         with pytest.raises(ValueError, match=message):
             models.GAN(generator, plain, **options)
     with pytest.raises(ValueError, match="build the discriminator with batch_norm=False"):
-        models.GAN(generator, networks.image_discriminator((8, 8, 1), filters=(4,)), penalty="gradient")
+        models.GAN(generator, models.image_discriminator((8, 8, 1), filters=(4,)), penalty="gradient")
 
 
 # -- conditional GAN -------------------------------------------------------------------------------------------------
@@ -424,8 +424,8 @@ def test_a_gan_names_what_it_cannot_play():
 
 def test_one_loss_gives_each_conditional_network_the_gradient_of_its_own_loss_alone():
     keras.utils.set_random_seed(0)
-    generator = networks.image_generator((8, 8, 1), 3, filters=(4,), classes=3)
-    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,), classes=3)
+    generator = models.image_generator((8, 8, 1), 3, filters=(4,), num_classes=3)
+    discriminator = models.image_discriminator((8, 8, 1), filters=(4,), num_classes=3)
     gan = models.ConditionalGAN(generator, discriminator)
     real, labels = ops.convert_to_tensor(pictures()), np.arange(16) % 3
     state = np.array(gan.noise.state)
@@ -476,7 +476,7 @@ def test_without_labels_the_classes_are_drawn_uniformly(generators):
 
 
 def test_a_conditional_gan_learns_which_class_is_dark(tiny_conditional_gan):
-    gan = tiny_conditional_gan(averaging=0.9)
+    gan = tiny_conditional_gan(ema_momentum=0.9)
     gan.compile(optimizer=keras.optimizers.Adam(5e-3, beta_1=0.5), steps_per_execution=24)
     labels = np.arange(768) % 3
     grey = (0.1 + 0.4 * labels)[:, None, None, None] * np.ones((1, 8, 8, 1))
@@ -490,7 +490,7 @@ def test_a_loaded_conditional_gan_has_its_classes_and_trains_on(tiny_conditional
     gan.fit(pictures(), np.arange(16) % 3, verbose=0)
     gan.save(tmp_path / "gan.keras")
     loaded = keras.saving.load_model(tmp_path / "gan.keras")
-    assert (loaded.classes, loaded.latent_dim, loaded.game) == (3, 3, "hinge")
+    assert (loaded.num_classes, loaded.latent_dim, loaded.game) == (3, 3, "hinge")
     np.testing.assert_array_equal(loaded.sample(3, seed=0, labels=2), gan.sample(3, seed=0, labels=2))
     loaded.fit(pictures(), np.arange(16) % 3, verbose=0)
 
@@ -538,14 +538,14 @@ def test_a_conditional_gan_is_trained_with_labels(tiny_conditional_gan):
 
 
 def test_a_conditional_gan_refuses_networks_without_classes():
-    conditional = networks.image_discriminator((8, 8, 1), filters=(4,), classes=3)
+    conditional = models.image_discriminator((8, 8, 1), filters=(4,), num_classes=3)
     with pytest.raises(ValueError, match="takes 3 numbers and the discriminator has 3 classes"):
-        models.ConditionalGAN(networks.image_generator((8, 8, 1), 3, filters=(4,)), conditional)
-    generator = networks.image_generator((8, 8, 1), 3, filters=(4,), classes=3)
+        models.ConditionalGAN(models.image_generator((8, 8, 1), 3, filters=(4,)), conditional)
+    generator = models.image_generator((8, 8, 1), 3, filters=(4,), num_classes=3)
     with pytest.raises(ValueError, match=r"output is \(1,\); expected one logit for each class"):
-        models.ConditionalGAN(generator, networks.image_discriminator((8, 8, 1), filters=(4,)))
+        models.ConditionalGAN(generator, models.image_discriminator((8, 8, 1), filters=(4,)))
     with pytest.raises(ValueError, match="build both for the same image_shape"):
-        models.ConditionalGAN(generator, networks.image_discriminator((8, 8, 3), filters=(4,), classes=3))
+        models.ConditionalGAN(generator, models.image_discriminator((8, 8, 3), filters=(4,), num_classes=3))
 
 
 # -- VAE -------------------------------------------------------------------------------------------------------------
@@ -583,7 +583,7 @@ def constant_vae(value=0.5, **options):
         ]
     )
     decoder.trainable = False
-    return models.VAE(networks.image_encoder((8, 8, 1), 2, filters=(4,)), decoder, **options)
+    return models.VAE(models.image_encoder((8, 8, 1), 2, filters=(4,)), decoder, **options)
 
 
 def test_the_bound_is_the_likelihood_minus_the_kl_term_where_the_decoder_ignores_the_code():
@@ -695,13 +695,13 @@ def test_a_loaded_vae_has_the_same_bound(tiny_vae, tmp_path):
 
 
 def test_a_vae_refuses_what_does_not_fit(generators):
-    encoder = networks.image_encoder((8, 8, 1), 2, filters=(4,))
+    encoder = models.image_encoder((8, 8, 1), 2, filters=(4,))
     with pytest.raises(ValueError, match="build both for the same latent_dim"):
-        models.VAE(encoder, networks.image_generator((8, 8, 1), 3, filters=(4,)))
+        models.VAE(encoder, models.image_generator((8, 8, 1), 3, filters=(4,)))
     with pytest.raises(ValueError, match="build both for the same image_shape"):
-        models.VAE(encoder, networks.image_generator((8, 8, 3), 2, filters=(4,)))
+        models.VAE(encoder, models.image_generator((8, 8, 3), 2, filters=(4,)))
     with pytest.raises(ValueError, match="beta is -1"):
-        models.VAE(encoder, networks.image_generator((8, 8, 1), 2, filters=(4,)), beta=-1)
+        models.VAE(encoder, models.image_generator((8, 8, 1), 2, filters=(4,)), beta=-1)
     with pytest.raises(ValueError, match=r"codes has the shape \(1, 3\); expected \(n, 2\)"):
         generators["VAE"].decode(np.zeros((1, 3)))
     with pytest.raises(ValueError, match=r"images has the shape \(1, 9, 8, 1\)"):
@@ -757,7 +757,7 @@ def test_the_gaussian_names_what_is_wrong():
 @pytest.fixture(scope="module")
 def classifier():
     keras.utils.set_random_seed(0)
-    model = models.Classifier(networks.image_features((8, 8, 1), 16, filters=(8, 8)), 10)
+    model = models.Classifier(models.image_features((8, 8, 1), 16, filters=(8, 8)), 10)
     model.compile(optimizer=keras.optimizers.Adam(5e-3))
     return model
 
@@ -793,7 +793,7 @@ def test_a_classifier_names_what_is_wrong(classifier):
     with pytest.raises(TypeError, match="uint8"):
         classifier.features(np.zeros((1, 8, 8, 1), "uint8"))
     with pytest.raises(ValueError, match="classes is 1"):
-        models.Classifier(networks.image_features((8, 8, 1), 4), 1)
+        models.Classifier(models.image_features((8, 8, 1), 4), 1)
 
 
 # -- JAX -------------------------------------------------------------------------------------------------------------
@@ -802,22 +802,22 @@ def test_a_classifier_names_what_is_wrong(classifier):
 JAX_PROGRAM = """
 import json, os, pathlib, signal, sys
 import keras, numpy as np
-from imggen_lib import catalog, datasets, models, networks, training
+from imggen_lib import datasets, models, pretrained, training
 
 folder = pathlib.Path(sys.argv[1])
 digits = datasets.load("digits")
 report = {"backend": keras.backend.backend()}
 gan = models.GAN(
-    networks.image_generator((8, 8, 1), 3, filters=(4,)),
-    networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3),
+    models.image_generator((8, 8, 1), 3, filters=(4,)),
+    models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3),
 )
 conditional = models.ConditionalGAN(
-    networks.image_generator((8, 8, 1), 3, filters=(4,), classes=3),
-    networks.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3, classes=3),
+    models.image_generator((8, 8, 1), 3, filters=(4,), num_classes=3),
+    models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3, num_classes=3),
 )
 vae = models.VAE(
-    networks.image_encoder((8, 8, 1), 2, filters=(4,)),
-    networks.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, name="decoder"),
+    models.image_encoder((8, 8, 1), 2, filters=(4,)),
+    models.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, name="decoder"),
 )
 for name, model in (("gan", gan), ("conditionalgan", conditional), ("vae", vae)):
     with np.load(folder / f"{name}.npz") as weights:
@@ -839,9 +839,9 @@ for name, model in (("gan", gan), ("conditionalgan", conditional), ("vae", vae))
 # Every other loss, penalty and normalisation trains; a loss that diverges puts the model back.
 for loss, penalty, spectral_norm in (("hinge", "r1", True), ("wasserstein", "gradient", False)):
     keras.utils.set_random_seed(0)
-    generator = networks.image_generator((8, 8, 1), 3, filters=(4,))
+    generator = models.image_generator((8, 8, 1), 3, filters=(4,))
     options = {"batch_norm": False, "spectral_norm": spectral_norm, "dropout": 0.3}
-    discriminator = networks.image_discriminator((8, 8, 1), filters=(4,), **options)
+    discriminator = models.image_discriminator((8, 8, 1), filters=(4,), **options)
     model = models.GAN(generator, discriminator, loss=loss, penalty=penalty)
     model.compile(optimizer=keras.optimizers.Adam(1e-3))
     before = model.get_weights()
@@ -877,9 +877,9 @@ try:
     }
 except Exception as error:
     report["interrupted"] = repr(error)
-for name in catalog.shipped():
-    if catalog.recipe(name).generates:
-        np.save(folder / f"shipped_{name}.npy", catalog.load(name).sample(2, seed=0))
+for name in pretrained.shipped():
+    if recipes.get(name).generates:
+        np.save(folder / f"shipped_{name}.npy", pretrained.load(name).sample(2, seed=0))
 (folder / "report.json").write_text(json.dumps(report))
 """
 
@@ -931,7 +931,7 @@ def test_what_jax_has_trained_draws_the_same_pictures_here(jax, name):
     np.testing.assert_allclose(model.sample(4, seed=3), np.load(jax["folder"] / f"{name}_trained.npy"), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in catalog.shipped() if catalog.recipe(name).generates])
+@pytest.mark.parametrize("name", [name for name in pretrained.shipped() if recipes.get(name).generates])
 def test_shipped_weights_draw_the_same_pictures_on_jax(jax, name):
-    ours = catalog.load(name).sample(2, seed=0)
+    ours = pretrained.load(name).sample(2, seed=0)
     np.testing.assert_allclose(np.load(jax["folder"] / f"shipped_{name}.npy"), ours, atol=1e-4)

@@ -138,13 +138,13 @@ def test_photon_counts_follow_poisson_and_not_a_rounded_gaussian_of_the_same_mom
     counts = np.rint(noise.add_poisson(np.full((300, 300), 0.25), 16, rng=0) * 16).astype(int).ravel()
     observed = np.bincount(np.minimum(counts, 11), minlength=12)
 
-    def p_value(law, half=0.0):
+    def p_value(law, mixed_precision=0.0):
         """Chi-square of the counts 0, 1, ..., 10 and more than 10."""
         edges = np.concatenate([[-np.inf], np.arange(11) + half, [np.inf]])
         return scipy.stats.chisquare(observed, counts.size * np.diff(law.cdf(edges))).pvalue
 
     assert p_value(scipy.stats.poisson(4)) > 0.01
-    assert p_value(scipy.stats.norm(4, 2), half=0.5) < 1e-6
+    assert p_value(scipy.stats.norm(4, 2), mixed_precision=0.5) < 1e-6
     assert p_value(scipy.stats.poisson(4.1)) < 1e-6
 
 

@@ -5,15 +5,15 @@ import pytest
 from keras import ops
 from scipy.special import expit
 
-from imggen_lib.callbacks import Diverged
-from imggen_lib.models.gan_losses import LOSSES
-from imggen_lib.playground import EXTENT, SOURCES, SPREAD, Playground, TwoRates, _Losses, real_points
+from imggen_lib.training.callbacks import Diverged
+from imggen_lib.models.gan.losses import LOSSES
+from imggen_lib.notebook.playground import EXTENT, Playground, SOURCES, SPREAD, TwoRates, _Losses, real_points
 
 SMALL = {"width": 8, "depth": 1}
 
 
 @pytest.fixture(scope="module")
-def compiled():
+def inference_function():
     """A playground that has made its first step, so that further ones take no time."""
     playground = Playground(**SMALL)
     playground.step()

@@ -21,7 +21,7 @@ def code_of(page):
     return [re.sub(r"%pip.*", "pass", source) for source in code]
 
 
-PAGES = [page for page in sorted((ROOT / "chapters").glob("*/*.ipynb")) if "training.choose(" in "\n".join(code_of(page))]
+PAGES = [page for page in sorted((ROOT / "chapters").glob("*/*.ipynb")) if "profile.choose(" in "\n".join(code_of(page))]
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_the_full_size_of_a_page_trains(page, few_steps, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (cap, done), namespace = few_steps, {}
     code = [source for source in code_of(page) if "@exercises.check" not in source]
-    chosen = [index for index, source in enumerate(code) if "training.choose(" in source]
+    chosen = [index for index, source in enumerate(code) if "profile.choose(" in source]
     for index, source in enumerate(code):
         if index == chosen[0]:
             cap()  # what is trained before that is the same in both profiles

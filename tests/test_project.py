@@ -107,7 +107,7 @@ def test_a_wheel_carries_data_and_licences_and_works_without_the_checkout(wheel,
         "import imggen_lib; from imggen_lib import catalog, datasets;"
         f"assert imggen_lib.__file__.startswith({str(tmp_path)!r}), imggen_lib.__file__;"
         "assert datasets.load('fashion_mnist').x_train.shape == (10000, 28, 28, 1);"
-        "assert catalog.record('gan')['model'] == 'gan'"
+        "assert pretrained.record('gan')['model'] == 'gan'"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

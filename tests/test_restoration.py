@@ -45,16 +45,16 @@ def test_the_pseudo_inverse_is_one_and_filling_changes_nothing_else(seed, kind):
     rng = np.random.default_rng(seed)
     operator = Masked(rng.random((3, 6, 6)) < 0.5) if kind == "some" else Downscaled(3)
     x, y = rng.random((2, 3, 6, 6, 2))
-    seen = operator.spread(operator.measure(x))
-    np.testing.assert_allclose(operator.spread(operator.measure(seen)), seen)  # a projection,
-    assert np.sum(seen * (y - operator.spread(operator.measure(y)))) == pytest.approx(0, abs=1e-12)  # and orthogonal
-    filled = operator.fill(operator.measure(x), y)
+    seen = operator.pseudo_inverse(operator.measure(x))
+    np.testing.assert_allclose(operator.pseudo_inverse(operator.measure(seen)), seen)  # a projection,
+    assert np.sum(seen * (y - operator.pseudo_inverse(operator.measure(y)))) == pytest.approx(0, abs=1e-12)  # and orthogonal
+    filled = operator.project(operator.measure(x), y)
     np.testing.assert_allclose(operator.measure(filled), operator.measure(x), atol=1e-12)
     assert filled.min() >= -1e-12 and filled.max() <= 1 + 1e-12
-    np.testing.assert_allclose(operator.fill(operator.measure(x), x), x, atol=1e-9)
+    np.testing.assert_allclose(operator.project(operator.measure(x), x), x, atol=1e-9)
 
 
-@pytest.mark.parametrize("options", [{}, {"fresh_noise": 0}, {"repeats": 3}, {"first_angle": 0.5, "start": 0.2}])
+@pytest.mark.parametrize("options", [{}, {"eta": 0}, {"repeats": 3}, {"first_angle": 0.5, "start": 0.2}])
 def test_what_was_measured_comes_back_exactly(options):
     rng = np.random.default_rng(0)
     x = rng.random((2, 8, 8, 3)).astype(np.float32)
@@ -75,13 +75,13 @@ def test_without_damage_nothing_changes():
 
 def test_with_nothing_measured_the_prior_is_drawn():
     nothing = Masked(np.ones((1, 2), bool))
-    rows = drawn(gaussian(pair(0.8)), 0.9, nothing, (1, 2), fresh_noise=0, steps=500)
+    rows = drawn(gaussian(pair(0.8)), 0.9, nothing, (1, 2), eta=0, steps=500)
     np.testing.assert_allclose(np.cov(rows.T), pair(0.8), atol=0.06 * TAU**2)
     assert np.abs(rows.mean(axis=0)).max() < 0.05 * TAU
 
 
 def test_a_pixel_that_has_nothing_to_do_with_the_measured_one_keeps_its_law():
-    rows = drawn(gaussian(pair(0)), 2 * TAU, LEFT_IS_MISSING, (1, 2), fresh_noise=0, steps=300)
+    rows = drawn(gaussian(pair(0)), 2 * TAU, LEFT_IS_MISSING, (1, 2), eta=0, steps=300)
     assert rows[:, 0].mean() == pytest.approx(0, abs=0.05 * TAU)
     assert rows[:, 0].std() == pytest.approx(TAU, rel=0.05)
 
@@ -104,7 +104,7 @@ def test_the_mirrored_measurement_gives_the_mirrored_mean():
 def test_details_independent_of_the_measured_mean_have_their_conditional_law():
     # All four pixels alike: by symmetry, the deviations from their mean have nothing to do with the mean.
     covariance = TAU**2 * (np.eye(4) + np.ones((4, 4))) / 2
-    rows = drawn(gaussian(covariance), 0.5 * TAU, Downscaled(2), (1, 1), fresh_noise=0, steps=500)
+    rows = drawn(gaussian(covariance), 0.5 * TAU, Downscaled(2), (1, 1), eta=0, steps=500)
     np.testing.assert_allclose(rows.mean(axis=1), 0.5 * TAU, atol=1e-6)
     conditional = covariance - covariance.sum(1)[:, None] * covariance.sum(1) / covariance.sum()
     np.testing.assert_allclose(np.cov(rows.T), conditional, atol=0.05 * TAU**2)
@@ -143,7 +143,7 @@ def test_a_diffusion_model_becomes_a_denoiser():
             return (math.cos(angle) * pictures - 0.3) / math.sin(angle)
 
     model = Model()
-    guess = restoration.denoiser(model, labels=3, guidance=2.0)(np.full(4, 0.7), 1.0)
+    guess = restoration.denoiser(model, labels=3, guidance_scale=2.0)(np.full(4, 0.7), 1.0)
     np.testing.assert_allclose(guess, 0.3)
     assert model.asked == (3, 2.0)
 

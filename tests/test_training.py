@@ -39,12 +39,12 @@ def line():
 
 
 def test_the_profile_is_quick_unless_the_variable_says_otherwise(monkeypatch):
-    assert training.profile() == "quick"
+    assert profile.current() == "quick"
     monkeypatch.setenv("IMGGEN_PROFILE", "full")
-    assert training.profile() == "full"
+    assert profile.current() == "full"
     monkeypatch.setenv("IMGGEN_PROFILE", "fast")
     with pytest.raises(ValueError, match="IMGGEN_PROFILE is 'fast'; expected one of quick, full"):
-        training.profile()
+        profile.current()
 
 
 def test_a_time_budget_stops_within_an_epoch():
@@ -90,7 +90,7 @@ def test_batches_need_as_many_pictures_as_one_holds():
 
 
 def test_snapshots_are_drawn_at_their_steps_from_one_seed(tiny_gan, digits):
-    gan = tiny_gan(averaging=0.0)
+    gan = tiny_gan(ema_momentum=0.0)
     snapshots = training.Snapshots([0, 2, 9], n=3, seed=4)
     before = gan.sample(3, seed=4)
     gan.fit(digits.x_train[:16], batch_size=8, verbose=0, callbacks=[snapshots])

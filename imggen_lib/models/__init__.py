@@ -1,22 +1,17 @@
-"""The families of generative models, one file each, with one interface: ``fit`` and ``sample``.
+"""The model families, with one interface: ``fit``, ``sample``, and ``log_prob`` or a bound where a family has one.
 
-All but one are Keras models, with ``save`` and all the rest. ``GaussianImageModel`` is NumPy alone, so importing this
-package does not import Keras until a family that needs it is asked for.
+The package imports every module in it, so importing it registers every family with Keras, and a file written by
+``model.save`` can be loaded in a new process. It exports the names in ``__all__`` of each of its modules. A new family
+therefore needs no entry here: its module is found by itself.
 """
 
-import lazy_loader
+import importlib
+import pkgutil
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "autoregressive": ["PixelCNN"],
-        "base": ["GenerativeModel", "MovingAverage"],
-        "classifier": ["Classifier"],
-        "diffusion": ["Diffusion"],
-        "gan": ["GAN", "ConditionalGAN"],
-        "flow": ["Flow"],
-        "gaussian": ["GaussianImageModel"],
-        "reader": ["Reader"],
-        "vae": ["VAE", "ConditionalVAE"],
-    },
-)
+__all__: list[str] = []
+
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    _loaded = importlib.import_module(_module.name)
+    for _name in getattr(_loaded, "__all__", ()):
+        globals()[_name] = getattr(_loaded, _name)
+        __all__ += [_name]  # noqa: PLE0604

@@ -1,38 +1,131 @@
-"""What every generative model here can do: say how wrong it is, and draw pictures."""
+"""The interface of every model family: one loss hook, one moving average, one way to condition and to sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 
-from imggen_lib import checks
+from imggen_lib import _validation as validate
+from imggen_lib.models.ema import MovingAverage
+
+__all__ = ["GenerativeModel"]
 
 
 class GenerativeModel(keras.Model):
-    """A Keras model that draws pictures.
+    """A Keras model that generates images.
 
-    A subclass defines ``compute_loss``, from which Keras's ``fit`` trains it on every backend, and ``_draw``. Compiling,
-    callbacks, progress bars, saving and loading are Keras's.
+    A family defines :meth:`generative_loss`, ``_sample`` and :attr:`image_shape`; if it samples with averaged weights, it
+    also creates ``self.average`` and defines :attr:`ema_source`. Compiling, ``fit``, callbacks, progress bars, ``.keras``
+    files and distribution over devices are Keras's, and work on every backend.
+
+    ``call`` returns the images unchanged, in every family: Keras's ``fit`` calls the model before it calls
+    :meth:`compute_loss`, but a generative loss needs labels and noise, which ``call`` does not receive.
+
+    Parameters
+    ----------
+    num_classes : int, optional
+        Size of the condition: the number of classes, or of values that encode a caption. None for a model without a
+        condition.
+    **options
+        Of :class:`keras.Model`.
+
+    Attributes
+    ----------
+    num_classes : int or None
+    average : MovingAverage or None
+        The moving average of :attr:`ema_source`, if the family has one.
+    accepts_guidance : bool
+        Whether ``sample`` takes ``guidance_scale``.
+
+    Examples
+    --------
+    The smallest family: one grey value is learned, and every sample has it.
+
+    >>> class Constant(GenerativeModel):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.value = self.add_weight(shape=(), initializer="zeros", name="value")
+    ...         self.built = True
+    ...     image_shape = (8, 8, 1)
+    ...     def generative_loss(self, images, condition, *, training):
+    ...         return ops.mean(ops.square(images - self.value))
+    ...     def _sample(self, n, rng, condition):
+    ...         return np.full((n, *self.image_shape), float(self.value), np.float32)
+    >>> model = Constant()
+    >>> model.compile(optimizer=keras.optimizers.SGD(0.5))
+    >>> history = model.fit(np.full((4, 8, 8, 1), 0.75, "float32"), verbose=0)
+    >>> float(model.sample(1, seed=0).mean())
+    0.75
     """
 
-    #: How many classes a conditional model was trained with; None if it draws without labels.
-    classes = None
+    accepts_guidance: bool = False
+    #: What the model is trained for: :func:`imggen_lib.evaluation.evaluate` chooses its measures by it.
+    task: ClassVar[str] = "generation"
+    average: MovingAverage | None = None
 
-    def __init__(self, **options):
-        # Losses are computed in single precision, also where the networks inside compute in half.
+    def __init__(self, *, num_classes: int | None = None, **options: Any) -> None:
+        # Losses are computed in single precision, also where the networks inside use mixed precision.
         super().__init__(**{"dtype": "float32", **options})
+        self.num_classes = None if num_classes is None else validate.integer(num_classes, "num_classes", minimum=2)
 
-    def sample(self, n, *, seed, labels=None):
-        """Draw pictures.
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images."""
+        raise NotImplementedError(f"{type(self).__name__} does not define image_shape")
+
+    @property
+    def ema_source(self) -> keras.Model | None:
+        """The network that ``average`` follows; None in a family without a moving average."""
+        return None
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Return the images unchanged; see the class description."""
+        return images
+
+    def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
+        """Return the loss of a batch, a scalar tensor. Every family defines this one method for training.
+
+        Parameters
+        ----------
+        images : tensor
+            ``(n, height, width, channels)`` in [0, 1].
+        condition : tensor or None
+            float32 ``(n, num_classes)``: a one-hot row for a class, several ones for a caption; None in a model without
+            a condition.
+        training : bool
+            Whether weights are updated from this loss.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define generative_loss")
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Return :meth:`generative_loss`; in training, also update the moving average. Keras calls it in every step."""
+        condition = None if self.num_classes is None else self._condition_tensor(y)
+        loss = self.generative_loss(x, condition, training=training)
+        if training and self.average is not None:
+            self.average.update(self.ema_source)
+        return loss
+
+    def sample(self, n: int, *, seed: int, labels: ArrayLike | None = None, **options: Any) -> NDArray[np.float32]:
+        """Generate images.
 
         Parameters
         ----------
         n : int
             How many.
         seed : int
-            The same seed gives the same pictures: the randomness is drawn by NumPy, on every backend alike.
-        labels : array_like of int, optional
-            ``(n,)`` classes, or one class for all. Only a conditional model takes them; without them it draws the
-            classes uniformly.
+            The same seed gives the same images: NumPy draws the random numbers, on every backend alike.
+        labels : array_like, optional
+            The condition of a model that has one: one class, ``(n,)`` or ``(n, 1)`` classes, or ``(n, num_classes)``
+            rows (one-hot, or an encoded caption). Without labels, classes are drawn uniformly.
+        **options
+            What the family offers besides, such as ``steps`` in diffusion models.
 
         Returns
         -------
@@ -42,111 +135,105 @@ class GenerativeModel(keras.Model):
         Raises
         ------
         ValueError
-            If n is not positive, or labels are given to a model that has none.
+            If n is not positive, if a label is out of range, or if labels are given to a model without a condition.
+        TypeError
+            If n or seed is not an integer, or the family has no such option.
         """
-        n, seed = checks.integer(n, "n"), checks.integer(seed, "seed", minimum=0)
-        images = self._draw(n, np.random.default_rng(seed), labels)
+        n, seed = validate.integer(n, "n"), validate.integer(seed, "seed", minimum=0)
+        rng = np.random.default_rng(seed)
+        if labels is None and self.num_classes is not None:
+            # From a stream of its own, so that a smaller n gives the first images of a larger n.
+            labels = rng.spawn(1)[0].integers(self.num_classes, size=n)
+        images = self._sample(n, rng, self.condition_rows(labels, n), **options)
         return np.clip(np.asarray(images, np.float32), 0, 1)
 
-    def _draw(self, n, rng, labels):
-        raise NotImplementedError(f"{type(self).__name__} does not say how it draws")
+    def _sample(self, n: int, rng: np.random.Generator, condition: NDArray[np.float32] | None) -> Any:
+        """Return n images; ``condition`` is ``(n, num_classes)``, or None in a model without a condition."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _sample")
 
-    def fit(self, x=None, y=None, *args, **options):
-        """Train as Keras does, on pictures ``x`` and, for a conditional model, their classes ``y``.
+    def condition_rows(self, labels: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
+        """Check labels and return them as rows: float32 ``(n, num_classes)``, or None if there are none.
+
+        Parameters
+        ----------
+        labels : array_like or None
+            As in :meth:`sample`.
+        n : int
+            How many images they belong to.
 
         Raises
         ------
         ValueError
-            If pictures in a NumPy array are not in [0, 1], labels of a conditional model are missing or no classes, or
-            samples or classes are given weights, which no loss here uses.
+            If labels are given to a model without a condition, or do not fit n or ``num_classes``.
         TypeError
-            If such pictures or labels are numbers of the wrong kind: bytes from 0 to 255, say.
+            If classes are not integers.
+        """
+        if labels is None:
+            return None
+        if self.num_classes is None:
+            raise ValueError(f"{type(self).__name__} was built without num_classes, so it takes no labels: leave them out")
+        return validate.condition(labels, n, self.num_classes)
+
+    def required_rows(self, labels: ArrayLike | None, n: int) -> NDArray[np.float32] | None:
+        """Return :meth:`condition_rows`, and raise ``ValueError`` if a conditional model gets no labels."""
+        if labels is None and self.num_classes is not None:
+            raise ValueError(f"labels is None; this {type(self).__name__} is conditional, so give the labels of the images")
+        return self.condition_rows(labels, n)
+
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **options: Any) -> keras.callbacks.History:
+        """Train as :meth:`keras.Model.fit` does, on images ``x`` and, in a conditional model, their labels ``y``.
+
+        Raises
+        ------
+        ValueError
+            If images in a NumPy array are outside [0, 1], labels of a conditional model are missing or out of range, or
+            sample or class weights are given, which no loss here uses.
+        TypeError
+            If such images or labels have the wrong dtype, such as bytes from 0 to 255.
         """
         if isinstance(x, np.ndarray) and x.ndim == 4 and (x.dtype.kind != "f" or x.min() < 0 or x.max() > 1):
-            checks.image(x, "x", ndim=4)  # which says what is wrong; NaN is left to whoever watches the loss
+            validate.image(x, "x", ndim=4)  # raises the right error; NaN passes, and StopIfDiverged reports it
         if options.get("sample_weight") is not None or options.get("class_weight") is not None:
             raise ValueError("sample_weight or class_weight is given; no loss of these models uses weights: leave them out")
-        if y is not None and self.classes:
-            y = self._check_labels(ops.convert_to_numpy(y), len(y))
-        elif self.classes and hasattr(x, "shape"):
-            self._one_hot(None)  # refused now: on JAX an error within a step would cost the model its weights
-        # Left to itself, the first step makes the optimizer's variables, and TensorFlow traces all of it a second time.
+        if y is not None and self.num_classes is not None:
+            y = validate.condition(ops.convert_to_numpy(y), len(y), self.num_classes)
+        elif self.num_classes is not None and hasattr(x, "shape"):
+            self._condition_tensor(None)  # raise now: on JAX an error inside a step would lose the model's weights
+        # Otherwise the first step creates the optimizer's variables, and TensorFlow traces it a second time.
         if self.compiled and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, *args, **options)
 
-    def _one_hot(self, labels):
-        """In a training step: a row of zeros with a single one for each picture."""
+    def _condition_tensor(self, labels: Any) -> Any:
+        """Inside a training step: labels as float32 rows ``(n, num_classes)``. Shapes are known, values are not."""
         if labels is None:
-            raise ValueError(f"{type(self).__name__} learns from pictures and their classes; expected fit(images, labels)")
-        return ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), self.classes)
+            raise ValueError(f"{type(self).__name__} is conditional and needs labels; expected fit(images, labels)")
+        if len(labels.shape) == 2 and labels.shape[1] == self.num_classes:
+            return ops.cast(labels, "float32")
+        return ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), self.num_classes)
 
-    def _classes_to_draw(self, n, rng, labels):
-        """The class of each picture to be drawn: as asked for, or drawn uniformly; None if the model has none."""
-        if not self.classes:
-            return self._refuse(labels)
-        if labels is None:
-            # From a stream of its own, so that the first of many pictures are those that fewer would be.
-            return rng.spawn(1)[0].integers(self.classes, size=n)
-        return self._check_labels(labels, n)
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that :meth:`from_config` builds the same model from."""
+        return {**super().get_config(), "num_classes": self.num_classes}
 
-    def _check_labels(self, labels, n):
-        return checks.labels(labels, n, self.classes)
-
-    def _refuse(self, labels):
-        """Raise if labels were given to a model that was trained without them."""
-        if labels is not None:
-            raise ValueError(f"{type(self).__name__} was trained without labels and cannot draw a chosen class")
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GenerativeModel:
+        """Build the model that :meth:`get_config` described, with initial weights."""
+        return cls(**{name: _deserialize(value) for name, value in config.items()})
 
 
-class MovingAverage(keras.layers.Layer):
-    r"""A copy of a network whose weights are the exponential moving average of another's.
+def serialize(network: keras.Model) -> dict[str, Any]:
+    """Return the Keras configuration of a network, for a family's ``get_config``."""
+    return keras.saving.serialize_keras_object(network)
 
-    .. math:: \bar\theta_t = m_t\, \bar\theta_{t-1} + (1 - m_t)\, \theta_t, \qquad
-              m_t = \min\left(m, \frac{1 + t}{10 + t}\right)
 
-    The average starts short and grows longer, so that the first, random weights are soon forgotten.
+def _deserialize(value: Any) -> Any:
+    is_network = isinstance(value, dict) and "class_name" in value
+    return keras.saving.deserialize_keras_object(value) if is_network else value
 
-    Parameters
-    ----------
-    network : keras.Model
-        The network to follow. Its weights are copied now.
-    momentum : float
-        The largest m, in [0, 1].
 
-    References
-    ----------
-    Yazıcı et al., "The unusual effectiveness of averaging in GAN training", ICLR 2019.
-
-    Examples
-    --------
-    >>> network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
-    >>> average = MovingAverage(network, 0.5)
-    >>> network.set_weights([np.ones((1, 1)), np.ones(1)])
-    >>> average.follow(network)
-    >>> round(float(average.network.get_weights()[0][0, 0]), 3)
-    0.9
-    """
-
-    def __init__(self, network, momentum=0.999, **kwargs):
-        super().__init__(trainable=False, **kwargs)
-        self.momentum = checks.real(momentum, "momentum", minimum=0, maximum=1)
-        self.network = keras.models.clone_model(network)
-        self.network.set_weights(network.get_weights())
-        # Keras asks each variable, not the layer around it, whether an optimizer may move it.
-        self.network.trainable = False
-        self.updates = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="updates")
-        self.built = True
-
-    def follow(self, network):
-        """Move the average one step towards the network's present weights. Meant to be called in a training step."""
-        updates = ops.cast(self.updates, "float32")
-        momentum = ops.minimum(self.momentum, (1 + updates) / (10 + updates))
-        self.updates.assign_add(1)
-        for mean, weight in zip(self.network.weights, network.weights, strict=True):
-            if weight.dtype == mean.dtype and weight.dtype.startswith("float"):
-                mean.assign(momentum * mean + (1 - momentum) * weight)
-
-    def call(self, inputs):
-        """Apply the averaged network, as in use: no dropout, batch normalisation with its stored moments."""
-        return self.network(inputs, training=False)
+def check_network(network: keras.Model, takes: Callable[..., bool], expected: str) -> None:
+    """Raise ``ValueError`` with ``expected`` if ``takes(inputs, outputs)``, both lists of shapes, is False."""
+    inputs, outputs = ([tuple(t.shape[1:]) for t in tensors] for tensors in (network.inputs, network.outputs))
+    if not takes(inputs, outputs):
+        raise ValueError(f"the network {network.name} maps {inputs} to {outputs}; expected {expected}")

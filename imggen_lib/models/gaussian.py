@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from imggen_lib import checks
+from imggen_lib import _validation as validate
+
+__all__ = ["GaussianImageModel"]
 
 
 class GaussianImageModel:
@@ -26,7 +28,7 @@ class GaussianImageModel:
     """
 
     def __init__(self, *, ridge=1e-4):
-        self.ridge = checks.real(ridge, "ridge", minimum=1e-12)
+        self.ridge = validate.real(ridge, "ridge", minimum=1e-12)
         self.mean = self.variances = self.directions = self.image_shape = None
 
     def fit(self, images):
@@ -47,7 +49,7 @@ class GaussianImageModel:
         ValueError
             If there are fewer than two pictures.
         """
-        images = checks.image(images, "images", ndim=4)
+        images = validate.image(images, "images", ndim=4)
         if len(images) < 2:
             raise ValueError(f"images has the shape {images.shape}; a covariance needs at least two pictures")
         self.image_shape = images.shape[1:]
@@ -68,8 +70,8 @@ class GaussianImageModel:
         self._check_fitted()
         if labels is not None:
             raise ValueError("GaussianImageModel was fitted without labels and cannot draw a chosen class")
-        rng = np.random.default_rng(checks.integer(seed, "seed", minimum=0))
-        noise = rng.standard_normal((checks.integer(n, "n"), self.mean.size))
+        rng = np.random.default_rng(validate.integer(seed, "seed", minimum=0))
+        noise = rng.standard_normal((validate.integer(n, "n"), self.mean.size))
         rows = self.mean + (noise * np.sqrt(self.variances)) @ self.directions.T
         return np.clip(rows, 0, 1).reshape(n, *self.image_shape).astype(np.float32)
 
@@ -82,7 +84,7 @@ class GaussianImageModel:
             If the pictures have another shape than those it was fitted to.
         """
         self._check_fitted()
-        images = checks.images(images, self.image_shape)
+        images = validate.images(images, self.image_shape)
         coordinates = (images.reshape(len(images), -1) - self.mean) @ self.directions
         squared = (coordinates**2 / self.variances).sum(axis=1)
         return -0.5 * (squared + np.log(2 * np.pi * self.variances).sum())

@@ -11,11 +11,13 @@ import math
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 
-from imggen_lib import checks
+from imggen_lib import _validation as validate
 from imggen_lib.models.base import GenerativeModel
-from imggen_lib.networks import ask
+from imggen_lib.models.blocks import convolutional_body, predict
+
+__all__ = ["VAE", "image_encoder"]
 
 
 def kl_to_standard_normal(mean, log_variance):
@@ -73,6 +75,43 @@ def gaussian_log_density(images, mean, log_std):
     return -ops.sum(terms, axis=(1, 2, 3))
 
 
+def image_encoder(image_shape, latent_dim, *, filters=(32, 64), hidden=128, name="encoder"):
+    """Build a VAE's encoder: from a picture to a Gaussian over the latent space.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``; height and width must be divisible by 2 as often as there are ``filters``.
+    latent_dim : int
+        Length of the latent vector.
+    filters : sequence of int
+        Channels after each halving.
+    hidden : int
+        Width of the dense layer before the outputs.
+
+    Returns
+    -------
+    keras.Model
+        From pictures in [0, 1] to two outputs ``(n, latent_dim)``: the mean and the logarithm of the variance.
+
+    Raises
+    ------
+    ValueError
+        If the size cannot be halved that often.
+
+    Examples
+    --------
+    >>> [output.shape for output in image_encoder((28, 28, 1), 2).outputs]
+    [(None, 2), (None, 2)]
+    """
+    image, x = convolutional_body(image_shape, filters, batch_norm=False)
+    x = layers.LeakyReLU(0.2)(layers.Dense(hidden)(x))
+    mean = layers.Dense(latent_dim, name="mean", dtype="float32")(x)
+    # Zeros at the start: the first codes have variance 1, and no exponential can overflow.
+    log_variance = layers.Dense(latent_dim, kernel_initializer="zeros", name="log_variance", dtype="float32")(x)
+    return keras.Model(image, [mean, log_variance], name=name)
+
+
 @keras.saving.register_keras_serializable(package="imggen_lib")
 class VAE(GenerativeModel):
     """A variational autoencoder with a Gaussian decoder whose noise level is learned.
@@ -83,9 +122,9 @@ class VAE(GenerativeModel):
     Parameters
     ----------
     encoder : keras.Model
-        From pictures to mean and log-variance, each ``(n, latent_dim)``; see :func:`imggen_lib.networks.image_encoder`.
+        From pictures to mean and log-variance, each ``(n, latent_dim)``; see :func:`imggen_lib.models.vae.image_encoder`.
     decoder : keras.Model
-        From ``(n, latent_dim)`` to pictures; see :func:`imggen_lib.networks.image_generator`.
+        From ``(n, latent_dim)`` to pictures; see :func:`imggen_lib.models.blocks.image_generator`.
     beta : float
         Weight of the KL term; 1 is the evidence lower bound.
     seed : int
@@ -104,8 +143,8 @@ class VAE(GenerativeModel):
     Examples
     --------
     >>> from imggen_lib import networks
-    >>> encoder = networks.image_encoder((8, 8, 1), 2)
-    >>> decoder = networks.image_generator((8, 8, 1), 2, batch_norm=False, name="decoder")
+    >>> encoder = models.image_encoder((8, 8, 1), 2)
+    >>> decoder = models.image_generator((8, 8, 1), 2, batch_norm=False, name="decoder")
     >>> vae = VAE(encoder, decoder)
     >>> vae.compile(optimizer="adam")
     >>> history = vae.fit(keras.random.uniform((64, 8, 8, 1), seed=0), verbose=0)
@@ -123,8 +162,8 @@ class VAE(GenerativeModel):
             )
         self.encoder = encoder
         self.decoder = decoder
-        self.beta = checks.real(beta, "beta", minimum=0)
-        self.seed = checks.integer(seed, "seed", minimum=0)
+        self.beta = validate.real(beta, "beta", minimum=0)
+        self.seed = validate.integer(seed, "seed", minimum=0)
         self.noise = keras.random.SeedGenerator(seed)
         self.log_std = self.add_weight(shape=(), initializer=keras.initializers.Constant(-1.0), name="log_std")
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
@@ -172,15 +211,15 @@ class VAE(GenerativeModel):
 
     def encode(self, images):
         """Return the mean and the standard deviation of the code of each picture, two ``(n, latent_dim)`` arrays."""
-        mean, log_variance = ask(self.encoder, self._images(images))
+        mean, log_variance = predict(self.encoder, self._images(images))
         return mean, np.exp(0.5 * log_variance)
 
     def decode(self, codes):
         """Turn codes ``(n, latent_dim)`` into pictures: the mean of the decoder, without its pixel noise."""
-        return ask(self.decoder, self._checked(codes))
+        return predict(self.decoder, self._checked(codes))
 
     def _checked(self, codes):
-        codes = checks.real_array(codes, "codes", ndim=2)
+        codes = validate.real_array(codes, "codes", ndim=2)
         if codes.shape[1] != self.latent_dim:
             raise ValueError(f"codes has the shape {codes.shape}; expected (n, {self.latent_dim})")
         return codes.astype("float32")
@@ -212,7 +251,7 @@ class VAE(GenerativeModel):
         return self._bound(images, seed)
 
     def _bound(self, images, seed, **labels):
-        images, rng = self._images(images), np.random.default_rng(checks.integer(seed, "seed", minimum=0))
+        images, rng = self._images(images), np.random.default_rng(validate.integer(seed, "seed", minimum=0))
         mean, std = self.encode(images, **labels)
         codes = mean + std * rng.standard_normal(mean.shape)
         error = np.square(images - self.decode(codes, **labels)).sum(axis=(1, 2, 3))
@@ -222,7 +261,7 @@ class VAE(GenerativeModel):
         return log_likelihood - 0.5 * (mean**2 + std**2 - 2 * np.log(std) - 1).sum(axis=1)
 
     def _images(self, images):
-        return checks.images(images, self.encoder.input_shape[1:]).astype("float32")
+        return validate.images(images, self.encoder.input_shape[1:]).astype("float32")
 
     def _draw(self, n, rng, labels):
         self._refuse(labels)
@@ -263,9 +302,9 @@ class ConditionalVAE(VAE):
     Parameters
     ----------
     encoder : keras.Model
-        From pictures to mean and log-variance, each ``(n, latent_dim)``; see :func:`imggen_lib.networks.image_encoder`.
+        From pictures to mean and log-variance, each ``(n, latent_dim)``; see :func:`imggen_lib.models.vae.image_encoder`.
     decoder : keras.Model
-        From ``(n, latent_dim + classes)`` to pictures; see ``classes`` in :func:`imggen_lib.networks.image_generator`.
+        From ``(n, latent_dim + classes)`` to pictures; see ``classes`` in :func:`imggen_lib.models.blocks.image_generator`.
     **options
         As in :class:`VAE`.
 
@@ -286,8 +325,8 @@ class ConditionalVAE(VAE):
     Examples
     --------
     >>> from imggen_lib import networks
-    >>> encoder = networks.image_encoder((8, 8, 1), 2)
-    >>> decoder = networks.image_generator((8, 8, 1), 2, batch_norm=False, classes=3, name="decoder")
+    >>> encoder = models.image_encoder((8, 8, 1), 2)
+    >>> decoder = models.image_generator((8, 8, 1), 2, batch_norm=False, num_classes=3, name="decoder")
     >>> vae = ConditionalVAE(encoder, decoder)
     >>> vae.compile(optimizer="adam")
     >>> history = vae.fit(keras.random.uniform((64, 8, 8, 1), seed=0), np.arange(64) % 3, verbose=0)
@@ -297,8 +336,8 @@ class ConditionalVAE(VAE):
 
     def __init__(self, encoder, decoder, **options):
         super().__init__(encoder, decoder, **options)
-        self.classes = decoder.input_shape[-1] - self.latent_dim
-        self.scaled_centres = self.add_weight(shape=(self.classes, self.latent_dim), initializer="zeros", name="centres")
+        self.num_classes = decoder.input_shape[-1] - self.latent_dim
+        self.scaled_centres = self.add_weight(shape=(self.num_classes, self.latent_dim), initializer="zeros", name="centres")
 
     @staticmethod
     def _check_ends(encoder, decoder):
@@ -332,7 +371,7 @@ class ConditionalVAE(VAE):
         Raises ``ValueError`` if a label is no class.
         """
         mean, std = super().encode(images)
-        return mean - self.centres[checks.labels(labels, len(mean), self.classes)], std
+        return mean - self.centres[validate.labels(labels, len(mean), self.num_classes)], std
 
     def decode(self, codes, labels):
         """Turn codes ``(n, latent_dim)`` into pictures of given classes.
@@ -354,9 +393,9 @@ class ConditionalVAE(VAE):
             If the codes have another length, or a label is no class.
         """
         codes = self._checked(codes)
-        labels = checks.labels(labels, len(codes), self.classes)
-        told = np.hstack([codes + self.centres[labels], np.eye(self.classes, dtype="float32")[labels]])
-        return ask(self.decoder, told)
+        labels = validate.labels(labels, len(codes), self.num_classes)
+        told = np.hstack([codes + self.centres[labels], np.eye(self.num_classes, dtype="float32")[labels]])
+        return predict(self.decoder, told)
 
     def reconstruct(self, images, labels):
         """Encode pictures of the given classes and decode the mean of their codes."""

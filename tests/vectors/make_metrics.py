@@ -53,7 +53,7 @@ def main():
             "kernel_distance": {
                 "subsets": metric_kid.kid_features_to_metric(real, fake, **subsets)["kernel_inception_distance_mean"]
             },
-            "classifier_score": {
+            "inception_score": {
                 str(splits): metric_isc.isc_features_to_metric(torch.from_numpy(logits), splits, shuffle=False)[
                     "inception_score_mean"
                 ]

@@ -1,0 +1,160 @@
+"""Building blocks that several families share: inference in batches, a convolutional generator, a convolutional body.
+
+Images are in [0, 1], channels last; a network that works on [-1, 1] rescales inside. Outputs are float32, also under mixed
+precision (see :func:`imggen_lib.backend.mixed_precision`). Every layer with weights has a name, because weight files store
+weights by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from imggen_lib import _validation as validate
+from imggen_lib import backend
+
+__all__ = ["image_generator", "predict"]
+
+
+def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
+    """Evaluate a network in batches, in inference mode: no dropout, batch normalisation with its stored statistics.
+
+    Keras's ``predict`` does the same, but its set-up takes longer than a small network takes to compute.
+
+    Parameters
+    ----------
+    network : keras.Model
+        Functional or sequential.
+    inputs : numpy.ndarray or list of numpy.ndarray
+        One array for each input of the network, all of one length.
+    batch_size : int
+        Rows per evaluation, which bounds the memory.
+
+    Returns
+    -------
+    numpy.ndarray or list of numpy.ndarray
+        One array for each output.
+
+    Examples
+    --------
+    A thousand rows are evaluated in four batches, with the result of one:
+
+    >>> network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> rows = np.random.default_rng(0).normal(size=(1000, 3)).astype("float32")
+    >>> bool(np.allclose(predict(network, rows), network(rows), atol=1e-6))
+    True
+    """
+    several = isinstance(inputs, list)
+    inference, outputs = backend.inference_function(network), []
+    for first in range(0, len(inputs[0] if several else inputs), batch_size):
+        rows = slice(first, first + batch_size)
+        outputs.append(inference([array[rows] for array in inputs] if several else inputs[rows]))
+    if isinstance(outputs[0], np.ndarray):
+        return np.concatenate(outputs)
+    return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+
+
+def image_generator(
+    image_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    hidden: int = 128,
+    filters: Sequence[int] = (64, 32),
+    batch_norm: bool = True,
+    num_classes: int | None = None,
+    name: str = "generator",
+) -> keras.Model:
+    """Build a network from a latent vector to an image: dense layers, then transposed convolutions that double the size.
+
+    It is the generator of a GAN and, without batch normalisation, the decoder of a VAE.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``; height and width must be divisible by ``2 ** len(filters)``.
+    latent_dim : int
+        Length of the latent vector.
+    hidden : int
+        Units of the first dense layer. It makes the coarse image a nonlinear function of the latent vector.
+    filters : sequence of int
+        Channels before each doubling, from the smallest size to the largest.
+    batch_norm : bool
+        Whether to apply batch normalisation before each activation.
+    num_classes : int, optional
+        Size of the condition, which is concatenated to the latent vector.
+
+    Returns
+    -------
+    keras.Model
+        From ``(n, latent_dim)``, or ``(n, latent_dim + num_classes)``, to ``(n, height, width, channels)`` in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If height or width is not divisible as often as needed.
+
+    References
+    ----------
+    Radford, Metz and Chintala, "Unsupervised representation learning with deep convolutional generative adversarial
+    networks", ICLR 2016.
+
+    Examples
+    --------
+    28 pixels are 7 pixels doubled twice, once for each entry of ``filters``:
+
+    >>> network = image_generator((28, 28, 1), 64)
+    >>> network.input_shape, network.output_shape
+    ((None, 64), (None, 28, 28, 1))
+    """
+    height, width, channels = validate.image_shape(image_shape, halvings=len(filters))
+    height, width = height >> len(filters), width >> len(filters)
+
+    def activate(x: Any, index: int) -> Any:
+        if batch_norm:
+            x = layers.BatchNormalization(momentum=0.9, name=f"norm_{index}")(x)
+        return layers.LeakyReLU(0.2)(x)
+
+    inputs = validate.integer(latent_dim, "latent_dim") + validate.condition_size(num_classes)
+    latent = keras.Input((inputs,), name="latent")
+    x = activate(layers.Dense(hidden, use_bias=not batch_norm, name="dense_0")(latent), 0)
+    x = layers.Dense(height * width * filters[0], use_bias=not batch_norm, name="dense_1")(x)
+    x = layers.Reshape((height, width, filters[0]))(activate(x, 1))
+    for index, count in enumerate(filters[1:], start=2):
+        x = layers.Conv2DTranspose(
+            count, 4, strides=2, padding="same", use_bias=not batch_norm, name=f"upsample_{index}"
+        )(x)
+        x = activate(x, index)
+    # The last doubling produces the image itself: at full size every additional channel costs the most.
+    image = layers.Conv2DTranspose(
+        channels, 4, strides=2, padding="same", activation="sigmoid", name="image", dtype="float32"
+    )(x)
+    return keras.Model(latent, image, name=name)
+
+
+def convolutional_body(
+    image_shape: Sequence[int],
+    filters: Sequence[int],
+    *,
+    batch_norm: bool,
+    wrap: Callable[[keras.Layer], keras.Layer] = lambda layer: layer,
+) -> tuple[Any, Any]:
+    """Return the input and the flattened features of strided convolutions, which discriminator and encoder share.
+
+    The image is rescaled to [-1, 1], and each convolution halves the size. ``wrap`` is applied to every layer with weights
+    (spectral normalisation).
+    """
+    image = keras.Input(validate.image_shape(image_shape, halvings=len(filters)), name="image")
+    x = layers.Rescaling(2.0, offset=-1.0)(image)
+    for stage, count in enumerate(filters):
+        # The first layer is not normalised: the network could not distinguish a dark batch from a bright one.
+        normalise = batch_norm and stage > 0
+        convolution = layers.Conv2D(count, 4, strides=2, padding="same", use_bias=not normalise, name=f"conv_{stage}")
+        x = wrap(convolution)(x)
+        if normalise:
+            x = layers.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x)
+        x = layers.LeakyReLU(0.2)(x)
+    return image, layers.Flatten()(x)

@@ -1,0 +1,151 @@
+"""What a recipe is: how a model is built, on what it is trained, for how long, and with which optimizer."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from imggen_lib import _validation as validate
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """The dataset of a training and its number of steps.
+
+    Attributes
+    ----------
+    dataset : str
+        A name that :func:`imggen_lib.datasets.load` takes.
+    num_steps : int
+        Training steps, one batch each.
+
+    Examples
+    --------
+    >>> Budget("fashion_mnist", num_steps=1000).num_steps
+    1000
+    """
+
+    dataset: str
+    num_steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a model is made. Every value can be overridden with :meth:`override`, from Python or by ``imggen train --set``.
+
+    Attributes
+    ----------
+    name, summary : str
+    build : callable
+        Takes ``image_shape``, ``num_classes`` (None without a condition) and ``seed``, and keyword-only options; returns a
+        Keras model. It imports Keras when it is called, so reading a recipe does not.
+    quick, full : Budget
+        The two profiles: minutes on two cores, and what the shipped weights were trained with.
+    batch_size : int
+    learning_rate : float
+        Of Adam at the first step. It falls to zero along a cosine if the number of steps is known.
+    beta_1 : float
+        Decay rate of Adam's first moment.
+    condition : {None, "classes", "captions"}
+        What kind of labels the dataset must have; None if any dataset will do.
+    mixed_precision : bool
+        Whether networks may compute in bfloat16 on a GPU that supports it. Not in a GAN, whose losses depend on small
+        differences, nor where a likelihood is to be exact.
+    options : mapping
+        Values of keyword-only options of ``build`` that differ from their defaults.
+
+    Examples
+    --------
+    >>> from imggen_lib.training import recipes
+    >>> larger = recipes.get("vae").override(latent_dim=200, learning_rate=5e-4)
+    >>> larger.options["latent_dim"], larger.learning_rate
+    (200, 0.0005)
+    """
+
+    name: str
+    summary: str
+    build: Callable[..., keras.Model]
+    quick: Budget
+    full: Budget
+    batch_size: int
+    learning_rate: float
+    beta_1: float = 0.9
+    condition: Literal["classes", "captions"] | None = None
+    mixed_precision: bool = False
+    options: Mapping[str, Any] = MappingProxyType({})
+
+    def budget(self, profile: str) -> Budget:
+        """Return the budget of a profile, ``"quick"`` or ``"full"``; ``ValueError`` for another name."""
+        return {"quick": self.quick, "full": self.full}[validate.choice(profile, "profile", ("quick", "full"))]
+
+    def builder_options(self) -> dict[str, Any]:
+        """Return every option of ``build`` with the value that this recipe uses."""
+        parameters = inspect.signature(self.build).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return {**defaults, **self.options}
+
+    def override(self, **settings: Any) -> Recipe:
+        """Return a recipe with other values.
+
+        Parameters
+        ----------
+        **settings
+            ``num_steps`` (of both profiles), ``batch_size``, ``learning_rate``, ``beta_1``, ``mixed_precision``, or an
+            option of ``build``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such setting; the message lists those that there are. A value is checked where it is used.
+        """
+        fields: dict[str, Any] = {}
+        options = dict(self.options)
+        own = ("batch_size", "learning_rate", "beta_1", "mixed_precision")
+        known = [*own, "num_steps", *self.builder_options()]
+        for name, value in settings.items():
+            validate.choice(name, f"setting of {self.name}", known)
+            if name == "num_steps":
+                steps = validate.integer(value, name)
+                fields["quick"] = dataclasses.replace(self.quick, num_steps=steps)
+                fields["full"] = dataclasses.replace(self.full, num_steps=steps)
+            elif name == "batch_size":
+                fields[name] = validate.integer(value, name)
+            elif name in ("learning_rate", "beta_1"):
+                fields[name] = validate.real(value, name, minimum=0)
+            elif name in own:
+                fields[name] = bool(value)
+            else:
+                options[name] = value
+        return dataclasses.replace(self, **fields, options=MappingProxyType(options))
+
+    def model(self, image_shape: tuple[int, int, int], condition_size: int | None, *, seed: int) -> keras.Model:
+        """Build the model, not compiled.
+
+        Parameters
+        ----------
+        image_shape : tuple of int
+            Height, width and channels.
+        condition_size : int or None
+            Number of classes, or of values that encode a caption.
+        seed : int
+
+        Returns
+        -------
+        keras.Model
+        """
+        return self.build(image_shape, condition_size, seed, **self.options)
+
+    def optimizer(self, num_steps: int | None = None) -> keras.optimizers.Optimizer:
+        """Return an Adam optimizer. Its rate falls to zero over ``num_steps`` along a cosine, if they are given."""
+        import keras
+
+        rate: Any = self.learning_rate
+        if num_steps is not None:
+            rate = keras.optimizers.schedules.CosineDecay(rate, num_steps)
+        return keras.optimizers.Adam(rate, beta_1=self.beta_1)

@@ -1,0 +1,55 @@
+"""Recipes of diffusion models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imggen_lib.training.recipes.base import Budget, Recipe
+
+if TYPE_CHECKING:
+    from imggen_lib.models.diffusion import Diffusion
+
+
+def build_diffusion(
+    image_shape: tuple[int, int, int],
+    num_classes: int | None,
+    seed: int,
+    *,
+    filters: Sequence[int] = (48, 96),
+    blocks: int = 2,
+    label_dropout: float = 0.1,
+    ema_momentum: float = 0.999,
+) -> Diffusion:
+    """Build a diffusion model with a U-Net, conditional if the dataset has labels."""
+    from imggen_lib import models
+
+    network = models.image_unet(image_shape, num_classes=num_classes, filters=filters, blocks=blocks)
+    return models.Diffusion(
+        network, num_classes=num_classes, label_dropout=label_dropout, ema_momentum=ema_momentum, seed=seed
+    )
+
+
+RECIPES = (
+    Recipe(
+        "diffusion",
+        "Diffusion model conditioned on the class of clothes",
+        build_diffusion,
+        quick=Budget("fashion_mnist", 400),
+        full=Budget("fashion_mnist_full", 5000),
+        batch_size=64,
+        learning_rate=1e-3,
+        mixed_precision=True,
+    ),
+    Recipe(
+        "marble_diffusion",
+        "Diffusion model of marbles conditioned on captions, 32x32 in colour",
+        build_diffusion,
+        quick=Budget("captioned_marbles", 200),
+        full=Budget("captioned_marbles", 5000),
+        batch_size=32,
+        learning_rate=1e-3,
+        mixed_precision=True,
+        condition="captions",
+    ),
+)

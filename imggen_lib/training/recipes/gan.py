@@ -1,0 +1,74 @@
+"""Recipes of generative adversarial networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imggen_lib.training.recipes.base import Budget, Recipe
+
+if TYPE_CHECKING:
+    from imggen_lib.models.gan import GAN
+
+
+def build_gan(
+    image_shape: tuple[int, int, int],
+    num_classes: int | None,
+    seed: int,
+    *,
+    latent_dim: int = 64,
+    filters: Sequence[int] = (64, 32),
+    conditional: bool = False,
+    loss: str = "non_saturating",
+    ema_momentum: float = 0.999,
+) -> GAN:
+    """Build a GAN whose discriminator has the generator's channels in reverse order."""
+    from imggen_lib import models
+
+    classes = num_classes if conditional else None
+    return models.GAN(
+        models.image_generator(image_shape, latent_dim, filters=filters, num_classes=classes),
+        models.image_discriminator(image_shape, filters=filters[::-1], num_classes=classes),
+        num_classes=classes,
+        loss=loss,
+        ema_momentum=ema_momentum,
+        seed=seed,
+    )
+
+
+RECIPES = (
+    Recipe(
+        "gan",
+        "Generative adversarial network, convolutional; samples from averaged weights",
+        build_gan,
+        quick=Budget("fashion_mnist", 1000),
+        full=Budget("fashion_mnist_full", 8000),
+        batch_size=64,
+        learning_rate=2e-3,
+        beta_1=0.5,
+    ),
+    Recipe(
+        "conditional_gan",
+        "GAN conditioned on the class of clothes",
+        build_gan,
+        quick=Budget("fashion_mnist", 1000),
+        full=Budget("fashion_mnist_full", 8000),
+        batch_size=64,
+        learning_rate=2e-3,
+        beta_1=0.5,
+        condition="classes",
+        options={"conditional": True},
+    ),
+    Recipe(
+        "marble_gan",
+        "GAN of marbles, 64x64 in colour",
+        build_gan,
+        quick=Budget("marbles", 300),
+        full=Budget("marbles", 4000),
+        batch_size=64,
+        learning_rate=1e-3,
+        beta_1=0.5,
+        # Few channels at full size, where each of them costs the most.
+        options={"filters": (128, 64, 32, 16)},
+    ),
+)

@@ -1,0 +1,51 @@
+"""Recipes of variational autoencoders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imggen_lib.training.recipes.base import Budget, Recipe
+
+if TYPE_CHECKING:
+    from imggen_lib.models.vae import VAE
+
+
+def build_vae(
+    image_shape: tuple[int, int, int],
+    num_classes: int | None,
+    seed: int,
+    *,
+    latent_dim: int = 100,
+    beta: float = 1.0,
+    conditional: bool = False,
+) -> VAE:
+    """Build a VAE with a convolutional encoder and decoder."""
+    from imggen_lib import models
+
+    classes = num_classes if conditional else None
+    encoder = models.image_encoder(image_shape, latent_dim)
+    decoder = models.image_generator(image_shape, latent_dim, batch_norm=False, num_classes=classes, name="decoder")
+    return models.VAE(encoder, decoder, num_classes=classes, beta=beta, seed=seed)
+
+
+RECIPES = (
+    Recipe(
+        "vae",
+        "Variational autoencoder with 100 latent dimensions",
+        build_vae,
+        quick=Budget("fashion_mnist", 1000),
+        full=Budget("fashion_mnist_full", 2500),
+        batch_size=128,
+        learning_rate=1e-3,
+    ),
+    Recipe(
+        "vae_2d",
+        "Variational autoencoder with 2 latent dimensions, which can be shown as a map",
+        build_vae,
+        quick=Budget("fashion_mnist", 1000),
+        full=Budget("fashion_mnist_full", 3500),
+        batch_size=128,
+        learning_rate=1e-3,
+        options={"latent_dim": 2},
+    ),
+)

@@ -1,0 +1,408 @@
+import numpy as np
+import pytest
+import skimage.color
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from imggen_lib import rendering
+
+points = st.lists(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), min_size=2, max_size=6)
+
+
+def test_a_pen_at_the_wheels_centre_draws_a_circle():
+    curve = rendering.spirograph(7, 3, 0)
+    np.testing.assert_allclose(np.hypot(*curve.T), 1, atol=1e-12)
+
+
+def test_a_wheel_of_half_the_ring_draws_a_diameter():
+    """The Tusi couple: x = 2 r cos t, y = 0."""
+    curve = rendering.spirograph(4, 2, 2)
+    np.testing.assert_allclose(curve[:, 1], 0, atol=1e-12)
+    np.testing.assert_allclose([curve[:, 0].min(), curve[:, 0].max()], [-1, 1], atol=1e-5)
+
+
+@given(st.integers(2, 60), st.integers(1, 59), st.floats(0, 100))
+@settings(max_examples=50, deadline=None)
+def test_a_spirograph_closes_and_stays_in_the_square(fixed, rolling, pen):
+    rolling = 1 + rolling % (fixed - 1)
+    curve = rendering.spirograph(fixed, rolling, pen)
+    np.testing.assert_allclose(curve[0], curve[-1], atol=1e-9)
+    assert np.abs(curve).max() <= 1 + 1e-12
+
+
+def test_a_spirograph_has_the_symmetry_of_its_ring():
+    """R = 5 and r = 3 draw a star that a fifth of a turn maps onto itself: 3 turns hold 5 such steps."""
+    z = rendering.spirograph(5, 3, 2, samples=5 * 200 + 1) @ [1, 1j]
+    turned = z[:-1] * np.exp(2j * np.pi * 3 / 5)
+    np.testing.assert_allclose(turned, np.roll(z[:-1], -200), atol=1e-9)
+
+
+@pytest.mark.parametrize("wheel", [(3, 3, 1), (3, 4, 1), (3, 0, 1), (3, 1, -1)])
+def test_a_wheel_must_fit_into_its_ring(wheel):
+    with pytest.raises(ValueError, match="expected"):
+        rendering.spirograph(*wheel)
+
+
+@given(points, st.integers(1, 20), st.floats(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_a_curve_turned_by_a_quarter_gives_the_picture_turned(curve, size, width):
+    curve = np.array(curve)
+    picture = rendering.draw_curve(curve, size, width=width)
+    assert picture.dtype == np.float32 and picture.min() >= 0 and picture.max() <= 1
+    turned = rendering.draw_curve(curve[:, ::-1] * [-1, 1], size, width=width)
+    np.testing.assert_allclose(turned, np.rot90(picture), atol=1e-6)
+
+
+@given(points, st.integers(1, 20))
+@settings(max_examples=25, deadline=None)
+def test_a_curve_drawn_backwards_is_the_same_picture(curve, size):
+    picture = rendering.draw_curve(curve, size)
+    np.testing.assert_allclose(rendering.draw_curve(curve[::-1], size), picture, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3.5, 6])
+def test_the_light_of_a_straight_stroke_is_its_width_times_its_length(width):
+    picture = rendering.draw_curve([[-1, 0], [1, 0]], 41, width=width)
+    np.testing.assert_allclose(picture.sum(axis=0), width, atol=1e-5)
+
+
+def test_y_points_upwards():
+    picture = rendering.draw_curve([[-1, 1], [1, 1]], 9)
+    assert picture[0].min() == 1 and picture[2:].max() == 0
+
+
+def test_a_stroke_outside_the_picture_leaves_it_black():
+    assert rendering.draw_curve([[5, 5], [6, 7]], 9).max() == 0
+
+
+def test_a_point_is_drawn_as_a_disc():
+    picture = rendering.draw_curve([[0, 0], [0, 0]], 21, width=9)
+    assert picture.sum() == pytest.approx(np.pi * 4.5**2, rel=0.02)
+
+
+@pytest.mark.parametrize("bad", [[[0, 0]], [[0, 0, 0], [1, 1, 1]], [0, 1], [[0, np.nan], [1, 1]]])
+def test_draw_curve_refuses_what_is_no_polyline(bad):
+    with pytest.raises(ValueError, match="points"):
+        rendering.draw_curve(bad, 9)
+
+
+def test_draw_curve_refuses_a_negative_width():
+    with pytest.raises(ValueError, match="width"):
+        rendering.draw_curve([[0, 0], [1, 1]], 9, width=-1)
+
+
+def test_a_sphere_is_brightest_where_it_faces_the_light():
+    """With r the picture's coordinates and l the light, brightness is l.r: 1 at l itself."""
+    light = np.array([0.36, 0.48, 0.8])
+    sphere = rendering.lit_sphere(201, light=light, ambient=0)
+    row, column = np.unravel_index(sphere.argmax(), sphere.shape)
+    x, y = (column / 100 - 1) / 0.9, (1 - row / 100) / 0.9
+    np.testing.assert_allclose([x, y], light[:2], atol=0.02)
+    assert sphere.max() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_sphere_lit_from_the_viewer_follows_lamberts_law():
+    sphere = rendering.lit_sphere(101, light=(0, 0, 5), ambient=0.2, background=0.7)
+    for column in (50, 60, 80, 94):
+        x = (column / 50 - 1) / 0.9
+        assert sphere[50, column] == pytest.approx(0.2 + 0.8 * np.sqrt(1 - x**2), abs=1e-6)
+    assert sphere[50, 96] == pytest.approx(0.7)
+    np.testing.assert_array_equal(sphere, sphere.T)
+
+
+def test_a_sphere_lit_from_behind_shows_ambient_light_alone():
+    assert set(np.unique(rendering.lit_sphere(31, light=(0, 0, -1), ambient=0.25))) == {0.0, 0.25}
+
+
+def test_only_the_direction_of_the_light_counts():
+    np.testing.assert_allclose(rendering.lit_sphere(21, light=(1, 2, 3)), rendering.lit_sphere(21, light=(10, 20, 30)))
+
+
+@pytest.mark.parametrize(
+    "options", [{"light": (0, 0, 0)}, {"light": (1, 1)}, {"ambient": 1.5}, {"background": -0.1}, {"light": (0, 0, np.nan)}]
+)
+def test_lit_sphere_refuses_impossible_light(options):
+    with pytest.raises(ValueError):
+        rendering.lit_sphere(9, **options)
+
+
+KOCH = [[0, 0], [1 / 3, 0], [1 / 2, np.sqrt(3) / 6], [2 / 3, 0], [1, 0]]
+TRIANGLE = np.column_stack([np.cos(np.deg2rad([90, -30, -150, -270])), np.sin(np.deg2rad([90, -30, -150, -270]))])
+lights = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.3, 1))
+
+
+def normalised(light):
+    return np.array(light) / np.linalg.norm(light)
+
+
+@pytest.mark.parametrize("depth", range(6))
+def test_kochs_snowflake_has_the_length_and_the_area_of_its_formulas(depth):
+    curve = rendering.fractal(TRIANGLE, KOCH, depth)
+    assert curve.shape == (3 * 4**depth + 1, 2)
+    side = np.sqrt(3)
+    assert np.hypot(*np.diff(curve, axis=0).T).sum() == pytest.approx(3 * side * (4 / 3) ** depth)
+    x, y = curve.T
+    area = abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
+    assert area == pytest.approx(np.sqrt(3) / 4 * side**2 * (1 + 0.75 * sum((4 / 9) ** k for k in range(1, depth + 1))))
+
+
+def test_a_fractal_of_a_straight_motif_is_the_line_itself():
+    np.testing.assert_allclose(rendering.fractal([[0, 0], [2, 4]], [[0, 0], [0.5, 0], [1, 0]], 2)[:, 1], [0, 1, 2, 3, 4])
+
+
+def test_a_fractal_bulges_to_the_left_of_its_way():
+    assert rendering.fractal([[0, 0], [1, 0]], KOCH, 1)[2, 1] > 0
+    assert rendering.fractal([[1, 0], [0, 0]], KOCH, 1)[2, 1] < 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([[0, 0]], KOCH, 1), "start"),
+        (([[0, 0], [1, 0]], [[0, 0], [0, 1]], 1), "motif leads from"),
+        (([[0, 0], [1, 0]], KOCH, 30), "ten million"),
+        (([[0, 0], [1, 0]], KOCH, -1), "depth"),
+    ],
+)
+def test_fractal_refuses_what_it_cannot_grow(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        rendering.fractal(*arguments)
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(2, 9), st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_gradient_noise_is_zero_on_its_lattice_and_bounded_between(down, across, step, seed):
+    noise = rendering.gradient_noise((down * step, across * step), (down, across), rng=seed)
+    np.testing.assert_allclose(noise[::step, ::step], 0, atol=1e-12)
+    assert np.abs(noise).max() <= np.sqrt(0.5) + 1e-12
+
+
+def test_gradient_noise_has_the_slope_that_was_drawn():
+    """At a lattice point the height is 0 and the fade flat, so the next pixel's height is the slope's share."""
+    noise = rendering.gradient_noise((400, 400), (4, 4), rng=0)
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (4, 4))
+    np.testing.assert_allclose(noise[::100, 1::100] * 100, np.cos(angles), atol=2e-3)
+    np.testing.assert_allclose(noise[1::100, ::100] * 100, np.sin(angles), atol=2e-3)
+
+
+def test_gradient_noise_repeats_without_a_seam():
+    noise = rendering.gradient_noise((96, 128), (3, 4), rng=5, octaves=2)
+    for axis in (0, 1):
+        inside = np.abs(np.diff(noise, axis=axis)).max()
+        assert np.abs(np.take(noise, 0, axis) - np.take(noise, -1, axis)).max() <= 1.1 * inside
+
+
+def test_octaves_are_noises_of_half_the_height_and_half_the_size():
+    rng = np.random.default_rng(3)
+    apart = sum(rendering.gradient_noise((64, 64), (2 * 2**k, 2**k), rng=rng) / 2**k for k in range(3))
+    np.testing.assert_allclose(rendering.gradient_noise((64, 64), (2, 1), rng=3, octaves=3), apart)
+
+
+@pytest.mark.parametrize("bad", [((8,), (1, 1)), ((8, 8), (0, 1)), ((8, 8), 2), ((8, 8, 3), (1, 1))])
+def test_gradient_noise_asks_for_two_whole_numbers(bad):
+    with pytest.raises((TypeError, ValueError), match="(shape|cells) is .*; expected"):
+        rendering.gradient_noise(*bad, rng=0)
+    with pytest.raises(TypeError, match="shape is 8.5; expected a whole number"):
+        rendering.gradient_noise((8.5, 8), (1, 1), rng=0)
+
+
+@given(st.floats(0.05, 1))
+@settings(max_examples=20, deadline=None)
+def test_a_spheres_normals_are_its_points(radius):
+    normals = rendering.sphere_normals(41, radius=radius)
+    axis = np.linspace(-1, 1, 41)
+    distance = np.hypot(*np.meshgrid(axis, axis))
+    # On which side a point on the very edge falls is up to rounding.
+    inside, outside = distance < radius - 1e-9, distance > radius + 1e-9
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=-1)[inside], 1)
+    assert (normals[outside] == 0).all()
+    np.testing.assert_allclose(normals[20, inside[20], 0] * radius, axis[inside[20]], atol=1e-12)
+    assert normals[0, 20, 1] >= 0 and (normals[..., 2] >= 0).all()
+
+
+def test_several_spheres_at_once_are_the_same_as_one_by_one():
+    radii = np.array([0.2, 0.5, 1])
+    light = np.array([[1, 0, 1], [0, 2, 1], [0.3, 0.3, 3]])
+    normals, shadows = rendering.sphere_normals(15, radius=radii), rendering.sphere_shadow(15, light, radius=radii)
+    for k in range(3):
+        np.testing.assert_array_equal(normals[k], rendering.sphere_normals(15, radius=radii[k]))
+        np.testing.assert_allclose(shadows[k], rendering.sphere_shadow(15, light[k], radius=radii[k]))
+
+
+def test_the_matt_light_is_the_cosine_exactly():
+    for degrees in (0, 30, 60, 90, 120, 180):
+        normal = [np.sin(np.deg2rad(degrees)), 0, np.cos(np.deg2rad(degrees))]
+        matt, _ = rendering.phong(normal, (0, 0, 7))
+        assert matt == pytest.approx(max(0, np.cos(np.deg2rad(degrees))), abs=1e-12)
+
+
+@given(lights, st.floats(1, 300))
+@settings(max_examples=50, deadline=None)
+def test_the_highlight_is_where_the_normal_halves_the_angle_between_lamp_and_eye(light, shininess):
+    towards = normalised(light)
+    halfway = normalised(towards + np.array([0, 0, 1]))
+    assert rendering.phong(halfway, light, shininess=shininess)[1] == pytest.approx(1, abs=1e-9)
+    # A small angle away from there, the mirrored light is off by twice that angle.
+    across = np.cross(halfway, [0.6, -0.8, 0.1])
+    away = np.cos(0.1) * halfway + np.sin(0.1) * across / np.linalg.norm(across)
+    assert rendering.phong(away, light, shininess=shininess)[1] < 1
+
+
+def test_the_highlight_falls_off_by_the_power_of_its_shininess():
+    angle = 0.2
+    normal = [np.sin(angle), 0, np.cos(angle)]
+    for shininess in (1, 10, 50):
+        _, highlight = rendering.phong(normal, (0, 0, 1), shininess=shininess)
+        assert highlight == pytest.approx(np.cos(2 * angle) ** shininess)
+
+
+def test_what_turns_its_back_to_the_light_has_no_highlight():
+    matt, highlight = rendering.phong(rendering.sphere_normals(31), (0, 0, -1))
+    assert matt.max() == 0 and highlight.max() == 0
+
+
+@given(lights, st.floats(0.1, 0.25))
+@settings(max_examples=30, deadline=None)
+def test_a_shadow_is_the_ellipse_of_its_formula(light, radius):
+    """Width R, length R / l_z, centre pushed away from the light by R (l_x, l_y) / l_z: as long as it fits the picture."""
+    towards = normalised(light)
+    centre = -radius * towards[:2] / towards[2]
+    reach = np.abs(centre).max() + radius / towards[2]
+    shadow = rendering.sphere_shadow(301, light, radius=radius)
+    assert shadow.min() >= 0 and shadow.max() <= 1
+    if reach > 0.98:
+        return
+    axis = np.linspace(-1, 1, 301)
+    x, y = np.meshgrid(axis, -axis)
+    assert shadow.sum() * (2 / 300) ** 2 == pytest.approx(np.pi * radius**2 / towards[2], rel=0.03)
+    np.testing.assert_allclose([np.average(x, weights=shadow), np.average(y, weights=shadow)], centre, atol=0.005)
+
+
+def test_wrap_reads_the_map_at_longitude_and_latitude():
+    degrees = np.tile(np.arange(360.0), (180, 1))
+    longitude, latitude = np.deg2rad([0.5, 90.5, 180.5, 270.5]), np.deg2rad(-20)
+    normals = np.stack(
+        [np.sin(longitude) * np.cos(latitude), np.full(4, np.sin(latitude)), np.cos(longitude) * np.cos(latitude)], axis=-1
+    )
+    assert rendering.wrap(degrees, normals).tolist() == [0, 90, 180, 270]
+    assert rendering.wrap(degrees, normals, turn=np.deg2rad(30)).tolist() == [30, 120, 210, 300]
+    assert rendering.wrap(np.arange(180.0)[:, np.newaxis], normals).tolist() == [110] * 4
+    assert rendering.wrap(np.arange(180.0)[:, np.newaxis], [[0, 1, 0], [0, -1, 0]]).tolist() == [0, 179]
+
+
+def test_wrap_takes_colours_along():
+    texture = np.random.default_rng(0).random((4, 8, 3))
+    np.testing.assert_array_equal(rendering.wrap(texture, rendering.sphere_normals(9)).shape, (9, 9, 3))
+
+
+numbers = st.floats(-2, 2)
+
+
+@given(
+    hnp.arrays(float, hnp.array_shapes(max_dims=3, max_side=4), elements=numbers),
+    hnp.arrays(float, hnp.array_shapes(max_dims=1, max_side=4), elements=numbers),
+)
+@example(np.array([0.0, 0.0, 1.0]), np.full(3, 1e-250))
+@settings(max_examples=60, deadline=None)
+def test_light_takes_vectors_of_three_numbers_and_names_what_is_wrong(normals, light):
+    if normals.shape[-1] == 3 and light.shape == (3,) and light.any():
+        for part in rendering.phong(normals, light):
+            assert part.shape == normals.shape[:-1] and (part >= 0).all() and (part <= 1).all()
+    else:
+        with pytest.raises(ValueError, match=r"(normals|light) (has the shape|is) .*expected"):
+            rendering.phong(normals, light)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rendering.sphere_normals(9, radius=0), "radius is 0.0; expected more than 0 and at most 1"),
+        (lambda: rendering.sphere_normals(9, radius=[0.5, 2]), "radius"),
+        (lambda: rendering.sphere_normals(1), "size is 1; expected at least 2"),
+        (lambda: rendering.sphere_shadow(9, (1, 0, 0)), "a direction from above"),
+        (lambda: rendering.sphere_shadow(9, (1, 0)), "three numbers"),
+        (lambda: rendering.phong((0, 0, 1), (0, 0, 1), shininess=0.5), "shininess is 0.5"),
+        (lambda: rendering.phong((0, 0, np.nan), (0, 0, 1)), "normals contains NaN"),
+        (lambda: rendering.wrap([1.0, 2.0], [0, 0, 1]), "texture has the shape"),
+        (lambda: rendering.wrap([[1.0]], [0, 1]), "normals has the shape"),
+    ],
+)
+def test_spheres_and_light_refuse_what_cannot_be(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.fixture(scope="module")
+def marbles():
+    return rendering.render_marbles(60, rng=0)
+
+
+def test_marbles_are_pictures_that_a_seed_repeats(marbles):
+    images, factors = marbles
+    assert images.shape == (60, 64, 64, 3) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 1
+    again, _ = rendering.render_marbles(60, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(images, again)
+    # A drawn factor is a factor: handed back, it gives the same pictures whatever the chance.
+    np.testing.assert_allclose(rendering.render_marbles(60, rng=1, **factors)[0], images, atol=1e-5)
+
+
+def test_the_hue_of_a_marble_can_be_read_off_each_of_its_pixels(marbles):
+    images, factors = marbles
+    hsv = skimage.color.rgb2hsv(images)
+    for k in range(60):
+        coloured = hsv[k][hsv[k, ..., 1] > 0.15]
+        error = (coloured[:, 0] - factors["hue"][k] + 0.5) % 1 - 0.5
+        assert len(coloured) > 30 and np.abs(error).max() < 1e-3
+        assert np.floor(factors["hue"][k] * 6 + 0.5) % 6 == k % 6
+
+
+def test_the_table_and_the_shadow_have_the_brightness_of_their_factors(marbles):
+    images, factors = marbles
+    light = factors["light"]
+    np.testing.assert_allclose(np.linalg.norm(light, axis=1), 1)
+    rows, columns = np.where(light[:, 1] > 0, 0, -1), np.where(light[:, 0] > 0, -1, 0)
+    corner = images[np.arange(60), rows, columns]
+    expected = factors["background"] * (0.35 + 0.65 * light[:, 2])
+    np.testing.assert_allclose(corner, np.repeat(expected[:, np.newaxis], 3, axis=1), atol=1e-5)
+
+    low, _ = rendering.render_marbles(1, rng=0, light=(1, 0, 1), radius=0.4, background=1.0)
+    # The shadow's centre lies at x = -0.4: column 19 of 64, and the ball covers it from column 19 on.
+    np.testing.assert_allclose(low[0, 32, 12], 0.35, atol=1e-5)
+
+
+def test_the_radius_of_a_marble_is_that_of_its_factor():
+    for radius in (0.3, 0.6, 0.9):
+        images, _ = rendering.render_marbles(1, rng=0, size=101, radius=radius, texture=0, light=(0, 0, 1), hue=0.0)
+        saturation = np.ptp(images[0], axis=-1)
+        assert np.sum(saturation > 0.02) * (2 / 100) ** 2 == pytest.approx(np.pi * radius**2, rel=0.06)
+
+
+def test_textures_whiten_and_a_plain_marble_is_plain():
+    fixed = {"light": (0, 0, 1), "radius": 0.8, "hue": 0.0, "turn": 0.0, "tilt": 0.0}
+    images, _ = rendering.render_marbles(3, rng=0, texture=[0, 1, 2], **fixed)
+    plain, striped, veined = images[:, 20:44, 20:44]
+    assert np.diff(plain[..., 1], axis=0).max() < 0.2 < np.abs(np.diff(striped[..., 1], axis=0)).max()
+    assert plain[..., 1].mean() < veined[..., 1].mean()
+    turned, _ = rendering.render_marbles(1, rng=0, texture=1, **{**fixed, "turn": 1.0})
+    assert np.abs(turned[0] - images[1]).max() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ({"colour": 0.5}, "factor is 'colour'; expected one of hue, texture"),
+        ({"hue": 1.5}, "hue is 1.5; expected numbers from 0 to 1"),
+        ({"texture": 3}, "texture is 3.0; expected whole numbers from 0 to 2"),
+        ({"texture": 0.5}, "whole"),
+        ({"radius": 0.0}, "radius"),
+        ({"background": -0.1}, "background"),
+        ({"light": (0, 0, -1)}, "light"),
+        ({"hue": [0.1, 0.2]}, r"hue has the shape \(2,\); expected one for all or \(4,\)"),
+        ({"turn": np.nan}, "turn contains NaN"),
+    ],
+)
+def test_marbles_refuse_impossible_factors(factors, message):
+    with pytest.raises(ValueError, match=message):
+        rendering.render_marbles(4, rng=0, **factors)
