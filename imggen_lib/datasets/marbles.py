@@ -1,4 +1,4 @@
-"""Marbles, rendered on first use: with classes of hue, and with marble_captions."""
+"""Marbles, rendered on first use: with classes of hue, and with captions."""
 
 import functools
 

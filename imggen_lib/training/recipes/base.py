@@ -78,7 +78,7 @@ class Recipe:
     beta_1: float = 0.9
     condition: Literal["classes", "captions"] | None = None
     mixed_precision: bool = False
-    options: Mapping[str, Any] = MappingProxyType({})
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def budget(self, profile: str) -> Budget:
         """Return the budget of a profile, ``"quick"`` or ``"full"``; ``ValueError`` for another name."""
