@@ -2,9 +2,9 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import skimage.util
 
 from imggen_lib import _validation as validate
+from imggen_lib.io import contact_sheet
 from imggen_lib.notebook.profile import is_interactive
 
 STYLE = {
@@ -35,44 +35,6 @@ def use_style():
     >>> use_style()
     """
     plt.rcParams.update(STYLE)
-
-
-def contact_sheet(images, *, columns=10, gap=2):
-    """Lay pictures side by side as one picture, white between them.
-
-    Parameters
-    ----------
-    images : array_like
-        ``(n, height, width, channels)`` in [0, 1], with 1 or 3 channels.
-    columns : int
-        Pictures a row.
-    gap : int
-        Pixels between them.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(height, width)`` or ``(height, width, 3)`` in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If the shape or a value is no picture's.
-
-    Examples
-    --------
-    >>> contact_sheet(np.zeros((4, 8, 8, 1)), columns=2).shape
-    (22, 22)
-    """
-    images = validate.image(images, "images", ndim=4)
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(f"images has {images.shape[-1]} channels; expected 1 (grey) or 3 (colour)")
-    columns = min(validate.integer(columns, "columns"), len(images))
-    rows = -(-len(images) // columns)
-    sheet = skimage.util.montage(
-        images, grid_shape=(rows, columns), padding_width=gap, fill=[1.0] * images.shape[-1], channel_axis=-1
-    )
-    return sheet[..., 0] if images.shape[-1] == 1 else sheet
 
 
 def show_images(images, *, columns=10, titles=None, scale=0.7):
