@@ -82,6 +82,8 @@ class Diffusion(GenerativeModel):
     (3, 8, 8, 1)
     """
 
+    average: MovingAverage
+
     def __init__(
         self,
         network: keras.Model,
@@ -94,11 +96,11 @@ class Diffusion(GenerativeModel):
     ) -> None:
         super().__init__(num_classes=num_classes, **kwargs)
         condition = [] if num_classes is None else [(num_classes,)]
+        inputs_wanted = "noisy images and angles (1,)" + "".join(f" and conditions {shape}" for shape in condition)
         check_network(
             network,
             lambda inputs, outputs: inputs[1:] == [(1,), *condition] and outputs == inputs[:1],
-            f"noisy images, angles (1,){', conditions ' if condition else ''}{', '.join(map(str, condition))} as inputs and "
-            f"velocities of the images' shape as output: build it with num_classes={num_classes}",
+            f"{inputs_wanted} as inputs, and one output of the images' shape: build it with num_classes={num_classes}",
         )
         self.network = network
         self.label_dropout = validate.real(label_dropout, "label_dropout", minimum=0, maximum=1)
@@ -172,16 +174,14 @@ class Diffusion(GenerativeModel):
         unconditional = self._predict(noisy, angle, None)
         return unconditional + guidance_scale * (conditional - unconditional)
 
-    def _predict(
-        self, noisy: NDArray[Any], angle: float, condition: NDArray[np.float32] | None
-    ) -> NDArray[np.float32]:
+    def _predict(self, noisy: NDArray[Any], angle: float, condition: NDArray[np.float32] | None) -> NDArray[np.float32]:
         inputs = [noisy, np.full((len(noisy), 1), angle, np.float32)]
         if self.num_classes is not None:
             unconditional = np.zeros((len(noisy), self.num_classes), np.float32)
             inputs.append(unconditional if condition is None else condition)
         return predict(self.average.network, inputs)
 
-    def sample(
+    def sample(  # type: ignore[override]  # options by name, where the base class takes any
         self,
         n: int,
         *,
@@ -191,7 +191,6 @@ class Diffusion(GenerativeModel):
         guidance_scale: float = 1.0,
         eta: float = 0.0,
         order: int = 2,
-        **options: Any,
     ) -> NDArray[np.float32]:
         """Generate images: from noise, step by step down to the angle 0.
 
@@ -220,8 +219,8 @@ class Diffusion(GenerativeModel):
         ValueError
             If a number is out of range, or the labels do not fit.
         """
-        own = {"steps": steps, "guidance_scale": guidance_scale, "eta": eta, "order": order}
-        return super().sample(n, seed=seed, labels=labels, **own, **options)
+        options = {"steps": steps, "guidance_scale": guidance_scale, "eta": eta, "order": order}
+        return super().sample(n, seed=seed, labels=labels, **options)
 
     def _sample(
         self,
@@ -231,7 +230,7 @@ class Diffusion(GenerativeModel):
         *,
         guidance_scale: float = 1.0,
         **options: Any,
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[Any]:
         def velocity(noisy: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
             return self.predict_velocity(noisy, angle, labels=condition, guidance_scale=guidance_scale)
 
@@ -266,7 +265,7 @@ class Diffusion(GenerativeModel):
         Returns
         -------
         numpy.ndarray
-            float64 ``(n,)``. It bounds a density, so :func:`imggen_lib.metrics.bits_per_dimension` needs dequantised images.
+            float64 ``(n,)``. It bounds a density: for :func:`imggen_lib.metrics.bits_per_dimension`, dequantise the images.
 
         Raises
         ------
@@ -277,11 +276,11 @@ class Diffusion(GenerativeModel):
         ----------
         Kingma et al., "Variational diffusion models", NeurIPS 2021, equations 11 to 17.
         """
-        images = validate.images(images, self.image_shape)
-        condition = self.condition_rows(labels, len(images))
+        checked = validate.images(images, self.image_shape)
+        condition = self.condition_rows(labels, len(checked))
         rng = np.random.default_rng(validate.integer(seed, "seed", minimum=0))
         count = validate.integer(angles, "angles")
-        clean, size = 2 * images.astype(np.float32) - 1, images[0].size
+        clean, size = 2 * checked.astype(np.float32) - 1, checked[0].size
 
         highest, lowest = schedule.log_snr(MIN_ANGLE), -schedule.log_snr(MIN_ANGLE)
         diffusion = np.zeros(len(clean))

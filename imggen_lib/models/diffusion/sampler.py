@@ -20,7 +20,7 @@ def reverse_diffusion(
     noise: NDArray[Any],
     *,
     rng: np.random.Generator,
-    steps: int = 14,
+    steps: int,
     eta: float = 0.0,
     order: int = 2,
 ) -> NDArray[np.float32]:

@@ -187,7 +187,7 @@ def renew_noise(noise: Any, new_noise: Any, angle: float, next_angle: float, eta
     --------
     A step to angle 0 with ``eta=1`` replaces all of it:
 
-    >>> float(renew_noise(5.0, 2.0, 0.4, 0.0, eta=1.0))
+    >>> round(renew_noise(5.0, 2.0, 0.4, 0.0, eta=1.0), 6)
     2.0
     """
     _, forward_std = _forward_coefficients(next_angle, angle)
@@ -199,13 +199,13 @@ def renew_noise(noise: Any, new_noise: Any, angle: float, next_angle: float, eta
 def step(clean: Any, noise: Any, angle: float, next_angle: float, *, eta: float = 0.0, new_noise: Any = None) -> Any:
     r"""Take a sampling step to a smaller angle, given estimates of the clean images and of the noise.
 
-    The estimates are mixed again at the next angle, with a part of the noise replaced by new noise of the standard deviation
+    The estimates are mixed again at the next angle. A part of the noise is replaced by new noise of the standard deviation
 
     .. math:: \sigma = \eta \; \frac{\sin\varphi'}{\sin\varphi} \sqrt{1 - \frac{\cos^2\varphi}{\cos^2\varphi'}} .
 
-    With :math:`\eta = 0` this is DDIM, which solves the differential equation :math:`\mathrm{d}x = v\,\mathrm{d}\varphi`. With
-    :math:`\eta = 1` it is DDPM: :math:`\sigma^2` is the variance :math:`\tilde\beta_t` of the posterior
-    :math:`q(x_{t-1} \mid x_t, x_0)`.
+    With :math:`\eta = 0` this is DDIM, which solves the differential equation
+    :math:`\mathrm{d}x = v\,\mathrm{d}\varphi`. With :math:`\eta = 1` it is DDPM: :math:`\sigma^2` is the variance
+    :math:`\tilde\beta_t` of the posterior :math:`q(x_{t-1} \mid x_t, x_0)`.
 
     Parameters
     ----------
@@ -241,7 +241,9 @@ def step(clean: Any, noise: Any, angle: float, next_angle: float, *, eta: float 
     """
     if eta:
         if new_noise is None:
-            raise ValueError(f"eta is {eta:g} and new_noise is None; expected standard Gaussian noise: pass it, or set eta=0")
+            raise ValueError(
+                f"eta is {eta:g} and new_noise is None; expected standard Gaussian noise: pass it, or set eta=0"
+            )
         noise = renew_noise(noise, new_noise, angle, next_angle, eta)
     return mix(clean, noise, next_angle)
 
@@ -276,8 +278,9 @@ def extrapolate(clean: Any, previous_clean: Any, previous_angle: float, angle: f
 
 def _forward_coefficients(angle: float, next_angle: float) -> tuple[float, float]:
     """Return signal scale and noise standard deviation of the forward step from ``angle`` to the larger ``next_angle``."""
-    signal = math.cos(next_angle) / math.cos(angle)
-    return signal, math.sqrt(max(1 - signal**2, 0))
+    # The square of the second is 1 - signal**2, without the cancellation in a short step.
+    variance = math.sin(next_angle - angle) * math.sin(next_angle + angle) / math.cos(angle) ** 2
+    return math.cos(next_angle) / math.cos(angle), math.sqrt(variance)
 
 
 def _cos(angle: Any) -> Any:

@@ -56,8 +56,8 @@ def image_unet(
     References
     ----------
     Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", MICCAI 2015. Ho, Jain
-    and Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020. Dhariwal and Nichol, "Diffusion models beat GANs on
-    image synthesis", NeurIPS 2021, for adaptive group normalisation.
+    and Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020. Dhariwal and Nichol, "Diffusion models beat GANs
+    on image synthesis", NeurIPS 2021, for adaptive group normalisation.
 
     Examples
     --------
