@@ -42,9 +42,7 @@ FAMILIES = {
         models.pixel_network(SHAPE, filters=8, blocks=2, mixtures=2, num_classes=3), num_classes=3
     ),
     "flow": lambda: models.Flow(models.flow_network(SHAPE, filters=(8,), couplings=1)),
-    "diffusion": lambda: models.Diffusion(
-        models.image_unet(SHAPE, num_classes=3, filters=(8,), blocks=1), num_classes=3
-    ),
+    "diffusion": lambda: models.Diffusion(models.image_unet(SHAPE, num_classes=3, filters=(8,), blocks=1), num_classes=3),
 }
 TRAINED = ("gan", "conditional_gan", "vae")
 DISTRIBUTED = ("plain_gan", "diffusion")
@@ -167,7 +165,9 @@ def test_the_same_weights_give_the_same_samples_on_jax(jax, families, name):
 
 
 def test_shipped_weights_give_the_same_samples_on_jax(jax):
-    np.testing.assert_allclose(np.load(jax["folder"] / "shipped.npy"), pretrained.load(SHIPPED).sample(2, seed=0), atol=1e-4)
+    np.testing.assert_allclose(
+        np.load(jax["folder"] / "shipped.npy"), pretrained.load(SHIPPED).sample(2, seed=0), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", TRAINED)
