@@ -8,6 +8,8 @@ Reference: Ramachandran et al., "Fast generation for convolutional autoregressiv
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -37,8 +39,8 @@ class ConvolutionCache:
     >>> cache = ConvolutionCache(layer, 1, 2, 3)
     >>> for row, column in [(0, 0), (0, 1), (0, 2)]:
     ...     cache.store(row, column, np.ones((1, 1)))
-    >>> cache.output(1, 0).item() == whole[1, 0]
-    True
+    >>> cache.output(1, 0).item(), whole[1, 0].item()
+    (2.0, 2.0)
     """
 
     def __init__(self, layer: CausalConvolution, n: int, height: int, width: int) -> None:
@@ -102,7 +104,7 @@ class CachedNetwork:
 
     def distribution(self, row: int, column: int) -> NDArray[np.float32]:
         """Return the network's output at a pixel, ``(n, parameters)``. All earlier pixels must have been stored."""
-        x = self.first.output(row, column)
+        x: NDArray[Any] = self.first.output(row, column)
         for cache, shift, kernel, bias in self.blocks:
             cache.store(row, column, np.maximum(x, 0))
             y = np.maximum(cache.output(row, column) + shift, 0)

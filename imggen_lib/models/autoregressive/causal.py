@@ -86,7 +86,7 @@ class CausalConvolution(layers.Layer):
         rows, columns = self.kernel_size
         return (rows - 1) * self.dilation_rate[0], columns // 2 * self.dilation_rate[1]
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Create the kernel, whose masked part is never used, and the bias."""
         shape = (*self.kernel_size, input_shape[-1], self.filters)
         self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
@@ -147,11 +147,11 @@ class CausalBlock(layers.Layer):
         self.filters = validate.integer(filters, "filters")
         self.dilation_rate = validate.pair(dilation_rate, "dilation_rate")
 
-    def build(self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None) -> None:
+    def build(self, x_shape: tuple[Any, ...], condition_shape: tuple[Any, ...] | None = None) -> None:
         """Create the layers; the one for the condition only if there is a condition."""
         convolution = CausalConvolution(self.filters, dilation_rate=self.dilation_rate, name="convolution")
         convolution.build(x_shape)
-        self.condition_projection = None
+        self.condition_projection: Any = None
         if condition_shape is not None:
             self.condition_projection = layers.Dense(self.filters, use_bias=False, name="condition")
             self.condition_projection.build(condition_shape)

@@ -1,8 +1,8 @@
 r"""The distribution of one pixel: a mixture of logistic distributions over 256 levels, as in PixelCNN++.
 
-Each of K components has one mixture weight for the whole pixel, and one mean :math:`\mu` and one scale s per channel. Inside
-a component the channels are independent, except that the mean of a channel depends linearly on the earlier channels of the
-same pixel, with coefficients in (-1, 1): for red, green and blue,
+Each of K components has one mixture weight for the whole pixel, and one mean :math:`\mu` and one scale s per channel. In a
+component the channels are independent, except that the mean of a channel depends linearly on the earlier channels of the
+pixel, with coefficients in (-1, 1). For green and blue the means are
 
 .. math:: \mu_g + \alpha\, r, \qquad \mu_b + \beta\, r + \gamma\, g.
 
@@ -70,26 +70,25 @@ def _split(distribution: Any, channels: int, tanh: Callable[[Any], Any]) -> _Mix
     k = width // size
     logits, *parts = (distribution[..., k * index : k * (index + 1)] for index in range(size))
     means, log_scales, others = parts[:channels], parts[channels : 2 * channels], iter(parts[2 * channels :])
-    return _Mixture(
-        logits, means, log_scales, [[tanh(next(others)) for _ in range(channel)] for channel in range(channels)]
-    )
+    coefficients = [[tanh(next(others)) for _ in range(channel)] for channel in range(channels)]
+    return _Mixture(logits, means, log_scales, coefficients)
 
 
 def pixel_log_probability(images: Any, distribution: Any) -> Any:
     r"""Return the log-probability of each pixel under a discretised mixture of logistic distributions.
 
-    A logistic distribution has the cumulative distribution function :math:`\sigma((x - \mu) / s)`. The probability of a level
-    is the difference of its values at :math:`x + \frac{1}{255}` and :math:`x - \frac{1}{255}`; level 0 receives all that is
-    below, level 255 all above. In a component, the probability of a pixel is the product over the channels.
+    A logistic distribution has the cumulative distribution function :math:`\sigma((x - \mu) / s)`. The probability of a
+    level is the difference of its values at :math:`x + \frac{1}{255}` and :math:`x - \frac{1}{255}`; level 0 receives all
+    that is below, level 255 all that is above. In a component, the probability of a pixel is the product over the channels.
 
     Parameters
     ----------
     images : tensor
         ``(n, height, width, channels)`` on the scale [-1, 1], on the 256 levels.
     distribution : tensor
-        The network's output ``(n, height, width, K * p)`` with p = :func:`parameters_per_component`: K logits of the mixture
-        weights; K means for each channel; K log-scales for each channel; and K coefficients, before tanh, for each pair of a
-        channel and an earlier channel, in the order (1, 0), (2, 0), (2, 1), ...
+        The network's output ``(n, height, width, K * p)`` with p = :func:`parameters_per_component`: K logits of the
+        mixture weights; K means for each channel; K log-scales for each channel; and K coefficients, before tanh, for each
+        pair of a channel and an earlier channel, in the order (1, 0), (2, 0), (2, 1), ...
 
     Returns
     -------
@@ -145,8 +144,8 @@ def sample_pixel(
     distribution : numpy.ndarray
         ``(n, K * p)``, as in :func:`pixel_log_probability`.
     gumbel : numpy.ndarray
-        ``(n, K)``, from the standard Gumbel distribution. The largest of logits plus Gumbel noise is at a component with the
-        probability of that component (the Gumbel-max trick).
+        ``(n, K)``, from the standard Gumbel distribution. The largest sum of logit and Gumbel noise is at a component with
+        the probability of that component (the Gumbel-max trick).
     logistic : numpy.ndarray
         ``(n, channels)``, from the standard logistic distribution.
 

@@ -2,8 +2,8 @@ r"""Autoregressive models: the probability of an image as a product over its pix
 
 .. math:: p(x) = \prod_i p(x_i \mid x_1, \ldots, x_{i-1})
 
-The network computes all factors of a given image at once, because no output depends on later pixels. Sampling has to go pixel
-by pixel; :mod:`imggen_lib.models.autoregressive.cache` computes each pixel once.
+The network computes all factors of a given image at once, because no output depends on later pixels. Sampling has to go
+pixel by pixel; :mod:`imggen_lib.models.autoregressive.cache` computes each pixel once.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class PixelCNN(GenerativeModel):
         )
         network_parts(network)
         self.network = network
-        self.average = MovingAverage(network, ema_momentum)
+        self.average: MovingAverage = MovingAverage(network, ema_momentum)
         self.ema_momentum = ema_momentum
         self.built = True
 

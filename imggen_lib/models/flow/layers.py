@@ -128,10 +128,10 @@ class Coupling(Invertible):
         self.filters, self.seed = validate.integer(filters, "filters"), validate.integer(seed, "seed", minimum=0)
         self.scale_bound = validate.real(scale_bound, "scale_bound", minimum=1e-6)
 
-    def build(self, x_shape: tuple[int | None, ...], condition_shape: tuple[int | None, ...] | None = None) -> None:
+    def build(self, x_shape: tuple[Any, ...], condition_shape: tuple[Any, ...] | None = None) -> None:
         """Create the rotation and the network, whose last layer starts at zero."""
         channels = x_shape[-1]
-        if channels is None or channels < 2:
+        if channels < 2:
             raise ValueError(f"the input has the shape {tuple(x_shape)}; expected two or more channels, which are split")
         self.kept = channels // 2
         # The Q factor of a Gaussian matrix is a random rotation.
@@ -181,13 +181,13 @@ class Standardise(Invertible):
 
     >>> layer = Standardise()
     >>> layer.build((None, 4, 4, 1))
-    >>> layer.log_scale.assign(ops.full((4, 4, 1), np.log(2)))
+    >>> layer.set_weights([np.zeros((4, 4, 1)), np.full((4, 4, 1), np.log(2))])
     >>> y, log_det = layer(ops.ones((1, 4, 4, 1)))
     >>> float(y[0, 0, 0, 0]), round(float(log_det[0] / np.log(2)), 4)
     (2.0, 16.0)
     """
 
-    def build(self, x_shape: tuple[int | None, ...]) -> None:
+    def build(self, x_shape: tuple[Any, ...]) -> None:
         """Create the weights: a shift of 0 and a scale of 1."""
         self.shift = self.add_weight(shape=x_shape[1:], initializer="zeros", name="shift")
         self.log_scale = self.add_weight(shape=x_shape[1:], initializer="zeros", name="log_scale")

@@ -138,7 +138,7 @@ class Flow(GenerativeModel):
             f"num_classes={num_classes}",
         )
         self.network = network
-        self.average = MovingAverage(network, ema_momentum)
+        self.average: MovingAverage = MovingAverage(network, ema_momentum)
         self.ema_momentum = ema_momentum
         self.seed = validate.integer(seed, "seed", minimum=0)
         self.noise = keras.random.SeedGenerator(seed)
