@@ -397,14 +397,13 @@ def _mmd(a: Array, b: Array) -> float:
     return float(within - 2 * _kernel_sum(a, b) / (n * m))
 
 
-def _kernel_sum(a: Array, b: Array) -> float | np.floating:
+def _kernel_sum(a: Array, b: Array) -> float:
     """Return the sum of the kernel over all pairs of rows."""
-    total: float | np.floating = 0.0
-    step = max(1, _BLOCK_SIZE // len(b))
+    total, step = 0.0, max(1, _BLOCK_SIZE // len(b))
     for start in range(0, len(a), step):
         values = a[start : start + step] @ b.T
         values += 1
-        total += np.vdot(values * values, values)
+        total += float(np.vdot(values * values, values))
     return total
 
 

@@ -65,7 +65,7 @@ def render_marbles(
     factors : dict of numpy.ndarray
         - ``hue`` in [0, 1): image i has the class ``HUES[i % 6]``; red is 0, yellow 1/6, and so on.
         - ``texture``: index into ``TEXTURES``.
-        - ``rotation``, ``tilt``: orientation of the texture, in radians. The marble is rotated about its axis, and the axis is
+        - ``rotation``, ``tilt``: orientation of the texture in radians. The marble is rotated about its axis, which is
           tilted in the image plane.
         - ``radius`` in (0, 1]; sampled from 0.35 to 0.7.
         - ``background_value`` in [0, 1], the brightness of the table; sampled from 0.4 to 1.
