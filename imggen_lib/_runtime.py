@@ -66,7 +66,7 @@ def configure_process(*, tensorflow: bool = True) -> dict[str, bool]:
 
 
 def _keep_freed_memory() -> bool:
-    """Ask glibc to keep freed memory. Return whether it agreed; False where there is no glibc."""
+    """Configure glibc to keep freed memory. Return whether it accepted the settings; False without glibc."""
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
