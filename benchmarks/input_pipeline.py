@@ -22,8 +22,7 @@ import tensorflow as tf
 from keras import ops
 
 import imggen_lib
-from imggen_lib import datasets, training
-from imggen_lib.training import recipes
+from imggen_lib import datasets, recipes, training
 
 TABLE = Path(__file__).with_suffix(".md")
 REPEATS, STEPS, BATCH_SIZE = 9, 90, 64

@@ -23,8 +23,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 import imggen_lib
-from imggen_lib import datasets, evaluation, io, training
-from imggen_lib.training import checkpoint, recipes
+from imggen_lib import datasets, evaluation, io, pretrained, recipes, training
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "_build" / "benchmarks"
@@ -93,10 +92,10 @@ class RecipeRunner(Runner):
         return self.model.sample(n, seed=0)
 
     def save(self, path: Path) -> None:
-        checkpoint.save(self.model, f"{path}.keras", self.record)
+        pretrained.save(self.model, f"{path}.keras", self.record)
 
     def restore(self, path: Path) -> None:
-        self.model, self.record = checkpoint.load(f"{path}.keras")
+        self.model, self.record = pretrained.load(f"{path}.keras"), pretrained.record(f"{path}.keras")
 
 
 class PeerRunner(Runner):
@@ -172,7 +171,7 @@ def frechet_distance(runner: Any, n: int = NUM_IMAGES) -> float:
 def real_data_distance(n: int = NUM_IMAGES) -> float:
     """Return the Fréchet distance of n training images to the test images: the baseline of :func:`frechet_distance`."""
     dataset = datasets.load(DATASET)
-    return evaluation.score(dataset.x_train[:n], dataset).distance
+    return evaluation.score(dataset.x_train[:n], dataset).baseline
 
 
 @dataclasses.dataclass(frozen=True)

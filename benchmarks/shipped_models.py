@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from skimage.feature import hog
 
 import imggen_lib
-from imggen_lib import datasets, metrics, models, pretrained, training
-from imggen_lib.training import recipes
+from imggen_lib import datasets, evaluation, metrics, models, pretrained, recipes, training
 
 Array = NDArray[Any]
 TABLE = Path(__file__).with_suffix(".md")
@@ -35,7 +34,7 @@ def main() -> None:
     imggen_lib.configure_process()
     dataset = datasets.load("fashion_mnist_full")
     extractors = {
-        "classifier": pretrained.load("classifier").features,
+        "classifier": evaluation.features,
         "oriented gradients": oriented_gradients,
         "second classifier": second_classifier(dataset),
     }
@@ -76,7 +75,7 @@ def oriented_gradients(images: Array) -> Array:
 def second_classifier(dataset: datasets.Dataset) -> Callable[[Array], Array]:
     """Train the classifier's recipe with seed 1 for a third of its steps, and return its feature extractor."""
     num_steps = recipes.get("classifier").full.num_steps // 3
-    return training.run("classifier", dataset=dataset.name, profile="full", num_steps=num_steps, seed=1).model.features
+    return training.run("classifier", dataset=dataset, num_steps=num_steps, seed=1).model.features
 
 
 def neighbour_measures(features: Array, test_features: Array) -> tuple[float, float, float, float]:
@@ -118,7 +117,8 @@ in three kinds of features. *Nearest training image*: median distance in pixels 
 nearest of 60,000 training images, divided by that of {NUM_SEARCHED:,} test images. *Closer than 99% of test images*: share
 of the samples that are closer to a training image than 99% of the test images are; without copies about 1% is expected.
 *Bits per pixel*: of {NUM_CODED} test images of 256 levels. For `pixelcnn` it is exact; for the others each image is
-dequantised with uniform noise, which adds a little, and ≤ marks an upper bound. `pixelcnn` and `diffusion` are conditioned on the class.
+dequantised with uniform noise, which adds a little, and ≤ marks an upper bound. `pixelcnn` and `diffusion`
+are conditioned on the class.
 """
 
 
