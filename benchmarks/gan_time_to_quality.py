@@ -1,19 +1,23 @@
-"""How good GANs become over seconds of training: ours from five seeds against two published recipes: ``make bench``.
+"""Fréchet distance of GANs over seconds of training: this library's recipe with five seeds, and two published recipes.
 
-The peers are written anew from the figures that their pages give: the DCGAN of TensorFlow's tutorial (two gradient tapes,
-batches of 256, Adam at 1e-4) and the WGAN-GP of keras.io's examples (three critic steps for one of the generator, batches
-of 512, Adam at 2e-4). Where the latter draws the share of its mixtures from a normal distribution, so do we. All train on
-the 60,000 training images of Fashion-MNIST and are scored alike on its test images; see ``race.py`` for the clock. The
-table and the plot beside this file are written at the end.
+The published recipes are reimplemented from the values on their pages: the DCGAN of TensorFlow's tutorial (two gradient
+tapes, batches of 256, Adam at 1e-4) and the WGAN-GP of keras.io's examples (three critic steps for each generator step,
+batches of 512, Adam at 2e-4). As published, the interpolation weights of its penalty are normally distributed. All train on
+the 60,000 training images of Fashion-MNIST and are scored on its test images. See ``race.py`` for how time is counted.
+Writes the table and the plot beside this file.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import race
 import tensorflow as tf
 from keras import layers
+from numpy.typing import NDArray
 
 from imggen_lib import datasets
 
@@ -21,31 +25,33 @@ TABLE = Path(__file__).with_suffix(".md")
 SHOWN = (15, 30, 60, 120, 300, 600, 1200, 1800)
 
 
-class Peer(race.Peer):
-    """What both peers share: batches in [-1, 1], a generator and a discriminator."""
+class PeerGAN(race.PeerRunner):
+    """A published GAN: images in [-1, 1], a generator and a discriminator."""
 
     latent_dim: int
 
-    def __init__(self, seed):
+    def __init__(self, seed: int) -> None:
         super().__init__(seed, datasets.load(race.DATASET).x_train * 2 - 1)
         self.generator, self.discriminator = self.trained
 
-    def latent(self):
+    def latent(self) -> tf.Tensor:
+        """Sample a batch of latent vectors."""
         return tf.random.normal([self.batch_size, self.latent_dim])
 
-    def sample(self, n):
-        return np.clip((race.drawn(self.generator, self.latent_dim, n) + 1) / 2, 0, 1)
+    def sample(self, n: int) -> NDArray[np.float32]:
+        """Return n images in [0, 1]."""
+        return np.clip((race.generate(self.generator, self.latent_dim, n) + 1) / 2, 0, 1)
 
 
-class Tutorial(Peer):
+class TutorialDCGAN(PeerGAN):
     """The DCGAN of TensorFlow's tutorial."""
 
     batch_size, latent_dim = 256, 100
 
-    def optimizer(self):
+    def optimizer(self) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(1e-4)
 
-    def networks(self):
+    def networks(self) -> tuple[keras.Model, keras.Model]:
         generator = keras.Sequential([keras.Input((100,)), layers.Dense(7 * 7 * 256, use_bias=False)])
         generator.add(layers.BatchNormalization())
         generator.add(layers.LeakyReLU(0.3))
@@ -62,11 +68,11 @@ class Tutorial(Peer):
             discriminator.add(layers.Dropout(0.3))
         discriminator.add(layers.Flatten())
         discriminator.add(layers.Dense(1))
-        race.expect_parameters(generator, 2_330_944)
-        race.expect_parameters(discriminator, 212_865)
+        race.check_parameter_count(generator, 2_330_944)
+        race.check_parameter_count(discriminator, 212_865)
         return generator, discriminator
 
-    def step(self, images):
+    def step(self, images: Any) -> None:
         cross_entropy = keras.losses.BinaryCrossentropy(from_logits=True)
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             fakes = self.generator(self.latent(), training=True)
@@ -78,16 +84,16 @@ class Tutorial(Peer):
         self.update(discriminator_tape, discriminator_loss, self.discriminator)
 
 
-class Critic(Peer):
+class ExampleWGAN(PeerGAN):
     """The WGAN-GP of keras.io's examples."""
 
     batch_size, latent_dim = 512, 128
     critic_steps, penalty_weight = 3, 10.0
 
-    def optimizer(self):
+    def optimizer(self) -> keras.optimizers.Optimizer:
         return keras.optimizers.Adam(2e-4, beta_1=0.5, beta_2=0.9)
 
-    def networks(self):
+    def networks(self) -> tuple[keras.Model, keras.Model]:
         generator = keras.Sequential([keras.Input((128,)), layers.Dense(4 * 4 * 256, use_bias=False)])
         generator.add(layers.BatchNormalization())
         generator.add(layers.LeakyReLU(0.2))
@@ -107,11 +113,11 @@ class Critic(Peer):
         critic.add(layers.Flatten())
         critic.add(layers.Dropout(0.2))
         critic.add(layers.Dense(1))
-        race.expect_parameters(generator, 910_660)
-        race.expect_parameters(critic, 4_305_409)
+        race.check_parameter_count(generator, 910_660)
+        race.check_parameter_count(critic, 4_305_409)
         return generator, critic
 
-    def step(self, images):
+    def step(self, images: Any) -> None:
         for _ in range(self.critic_steps):
             with tf.GradientTape() as tape:
                 fakes = self.generator(self.latent(), training=True)
@@ -124,37 +130,41 @@ class Critic(Peer):
             cost = -tf.reduce_mean(self.discriminator(fakes, training=True))
         self.update(tape, cost, self.generator)
 
-    def penalty(self, images, fakes):
+    def penalty(self, images: Any, fakes: Any) -> tf.Tensor:
+        """Return the mean squared deviation of the gradient's norm from 1, between real and generated images."""
         between = images + tf.random.normal([self.batch_size, 1, 1, 1]) * (fakes - images)
         with tf.GradientTape() as tape:
             tape.watch(between)
-            marks = self.discriminator(between, training=True)
-        slopes = tf.sqrt(tf.reduce_sum(tape.gradient(marks, between) ** 2, axis=[1, 2, 3]))
-        return tf.reduce_mean((slopes - 1) ** 2)
+            scores = self.discriminator(between, training=True)
+        norms = tf.sqrt(tf.reduce_sum(tape.gradient(scores, between) ** 2, axis=[1, 2, 3]))
+        return tf.reduce_mean((norms - 1) ** 2)
 
 
 ENTRIES = {
-    "ours": race.Entry("`imggen train gan`", race.Recipe.of("gan"), seeds=(0, 1, 2, 3, 4), seconds=120, timed=40),
-    "dcgan": race.Entry("DCGAN, TensorFlow's tutorial", Tutorial, seeds=(0,), seconds=1800, timed=8),
-    "wgan_gp": race.Entry("WGAN-GP, keras.io", Critic, seeds=(0,), seconds=1800, timed=1),
+    "ours": race.Entry(
+        "`imggen train gan`", race.RecipeRunner.of("gan"), seeds=(0, 1, 2, 3, 4), seconds=120, steps_per_round=40
+    ),
+    "dcgan": race.Entry("DCGAN, TensorFlow's tutorial", TutorialDCGAN, seeds=(0,), seconds=1800, steps_per_round=8),
+    "wgan_gp": race.Entry("WGAN-GP, keras.io", ExampleWGAN, seeds=(0,), seconds=1800, steps_per_round=1),
 }
 
 
-def main():
-    """Run the race, then write table and plot."""
-    write(race.run("gan_time_to_quality", ENTRIES))
+def main() -> None:
+    """Run the race, then write the table and the plot."""
+    write(race.run("gan_time_to_quality", ENTRIES), race.real_data_distance())
 
 
-def write(results):
-    """Write the results as a Markdown table and a plot. What was not run yet is left empty."""
+def write(results: dict[str, Any], real_data_distance: float) -> None:
+    """Write the results as a Markdown table and a plot. Cells that were not measured are empty."""
     head = (
-        f"Fréchet distance of {race.IMAGES:,} samples to the 10,000 test images of Fashion-MNIST, as a multiple of the "
-        f"floor (the distance of {race.IMAGES:,} training images), after so much training on {results['ours']['machine']}. "
-        "Ours: median (smallest to largest) of five seeds, fixed beforehand; the others: one seed. The clock is steps "
-        "times the time of a step, measured on the idle machine.\n\n"
+        f"Fréchet distance of {race.NUM_IMAGES:,} samples to the 10,000 test images of Fashion-MNIST, over seconds of "
+        f"training on {results['ours']['machine']}. For {race.NUM_IMAGES:,} real training images it is "
+        f"{real_data_distance:.3f}. First row: median (minimum to maximum) of five seeds, chosen beforehand; other rows: "
+        "one seed. Time is the number of steps times the seconds per step, measured on the idle machine; cells before the "
+        "end of the first step are empty.\n\n"
     )
     TABLE.write_text(head + race.table(results, ENTRIES, SHOWN))
-    race.plot(results, ENTRIES, TABLE.with_suffix(".png"), SHOWN)
+    race.plot(results, ENTRIES, TABLE.with_suffix(".png"), SHOWN, "Fréchet distance")
 
 
 if __name__ == "__main__":

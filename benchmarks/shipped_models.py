@@ -1,131 +1,133 @@
-"""How good the shipped models of clothes are, judged on the full Fashion-MNIST in several ways.
+"""Quality of the shipped models of Fashion-MNIST, in several measures. Takes about half an hour.
 
-Fréchet distances are given in three kinds of features: those of the shipped classifier, with which ``imggen score`` judges;
-histograms of oriented gradients (scikit-image), a formula that nothing was trained with; and a second classifier, trained
-here from another seed. No generator has seen any of them in training. Precision, recall, density and coverage are in the
-first kind. Copies are looked for in pixels: how far 1,000 generated pictures are from their nearest among all 60,000
-training pictures, beside 1,000 test pictures, which nobody can have copied. Bits per pixel are given for those that know a
-probability or a bound on it. The table beside this file is written at the end. It takes about half an hour.
+Fréchet distances are computed with three kinds of features: those of the shipped classifier, which ``imggen score`` uses;
+histograms of oriented gradients (scikit-image), which are not trained; and those of a second classifier, trained here with
+another seed. No generator was trained with any of them. Precision, recall, density and coverage use the first kind.
+
+To detect copies, the distance in pixels of 1,000 generated images to the nearest of all 60,000 training images is compared
+with that of 1,000 test images. Bits per pixel are given for models that have a likelihood or a bound on it. Writes the
+table beside this file.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-import keras
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import tqdm
+from numpy.typing import NDArray
 from skimage.feature import hog
 
-from imggen_lib import datasets, evaluation, metrics, models, pretrained, training
+import imggen_lib
+from imggen_lib import datasets, evaluation, metrics, models, pretrained, recipes, training
 
+Array = NDArray[Any]
 TABLE = Path(__file__).with_suffix(".md")
-IMAGES, SEARCHED, CODED = 5000, 1000, 500
+#: Number of samples for the distances, for the search for copies, and of test images for bits per pixel.
+NUM_IMAGES, NUM_SEARCHED, NUM_CODED = 5000, 1000, 500
 
 
-def main():
-    """Judge every shipped model, and as many real training pictures, then write the table."""
+def main() -> None:
+    """Measure every shipped model, and as many real training images, then write the table."""
+    imggen_lib.configure_process()
     dataset = datasets.load("fashion_mnist_full")
-    kinds = {
+    extractors = {
         "classifier": evaluation.features,
-        "oriented gradients": gradients,
+        "oriented gradients": oriented_gradients,
         "second classifier": second_classifier(dataset),
     }
-    of_test = {kind: features(dataset.x_test) for kind, features in kinds.items()}
-    # The same pictures as in ``imggen score``; how much luck there is in that is said by as many others.
-    real, *others = np.split(dataset.x_train, len(dataset.x_train) // IMAGES)
-    floors = {kind: metrics.frechet_distance(features(real), of_test[kind]) for kind, features in kinds.items()}
-    luck = [metrics.frechet_distance(evaluation.features(some), of_test["classifier"]) for some in others]
-    luck = np.array(luck) / floors["classifier"]
-    test_distance = nearest(dataset.x_test[:SEARCHED], dataset.x_train)
-    rows = [
-        "| real training pictures | 1 | 1 | 1 | " + spread(kinds["classifier"](real), of_test["classifier"]) + " | | | |"
+    test_features = {kind: extract(dataset.x_test) for kind, extract in extractors.items()}
+    # The first set is the baseline; the others show how much it varies.
+    real, *others = np.split(dataset.x_train, len(dataset.x_train) // NUM_IMAGES)
+    variation = [
+        metrics.frechet_distance(extractors["classifier"](images), test_features["classifier"]) for images in others
     ]
-    clothes = [name for name in pretrained.shipped() if pretrained.record(name)["dataset"].startswith("fashion")]
-    for name in tqdm.tqdm([name for name in clothes if recipes.get(name).generates]):
+    test_distances = nearest(dataset.x_test[:NUM_SEARCHED], dataset.x_train)
+
+    def row(label: str, images: Array, last_cells: list[str]) -> str:
+        features = {kind: extract(images) for kind, extract in extractors.items()}
+        distances = [metrics.frechet_distance(features[kind], test_features[kind]) for kind in extractors]
+        cells = [f"{distance:.3g}" for distance in distances]
+        cells += [f"{value:.2f}" for value in neighbour_measures(features["classifier"], test_features["classifier"])]
+        return f"| {label} | " + " | ".join(cells + last_cells) + " |"
+
+    rows = [row("real training images", real, ["", "", ""])]
+    for name in tqdm.tqdm([name for name in pretrained.names() if pretrained.record(name)["dataset"] == dataset.name]):
         model = pretrained.load(name)
-        images = model.sample(IMAGES, seed=0)
-        features = {kind: take(images) for kind, take in kinds.items()}
-        multiples = [metrics.frechet_distance(features[kind], of_test[kind]) / floors[kind] for kind in kinds]
-        distance = nearest(images[:SEARCHED], dataset.x_train)
-        cells = [
-            *(f"{multiple:.1f}" for multiple in multiples),
-            spread(features["classifier"], of_test["classifier"]),
-            f"{np.median(distance) / np.median(test_distance):.2f}",
-            f"{100 * np.mean(distance < np.quantile(test_distance, 0.01)):.1f} %",
-            bits(model, dataset),
-        ]
-        rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    write_table(rows, luck)
+        if model.task != "generation":
+            continue
+        images = model.sample(NUM_IMAGES, seed=0)
+        distances = nearest(images[:NUM_SEARCHED], dataset.x_train)
+        relative = np.median(distances) / np.median(test_distances)
+        closer = np.mean(distances < np.quantile(test_distances, 0.01))
+        rows.append(row(f"`{name}`", images, [f"{relative:.2f}", f"{closer:.1%}", bits_per_pixel(model, dataset)]))
+    write_table(rows, variation)
 
 
-def gradients(images):
-    """Histograms of oriented gradients, 8 directions in each of 4x4 cells."""
+def oriented_gradients(images: Array) -> Array:
+    """Return histograms of 8 orientations in each of 4x4 cells, for each image."""
     options = {"orientations": 8, "pixels_per_cell": (7, 7), "cells_per_block": (1, 1)}
     return np.array([hog(image[..., 0], **options) for image in images])
 
 
-def second_classifier(dataset):
-    """Train the recipe of the classifier from seed 1 for a third of its steps; return what takes its features."""
-    recipe = recipes.get("classifier")
-    keras.utils.set_random_seed(1)
-    model = recipe.build(dataset.image_shape, len(dataset.class_names), 1)
-    steps = recipe.full.steps // 3
-    model.compile(optimizer=recipe.optimizer(steps))
-    batches = training.Batches(dataset.x_train, dataset.y_train, batch_size=recipe.batch_size, seed=1, stop=steps)
-    model.fit(batches, shuffle=False, verbose=0, callbacks=[training.ProgressBar(steps=steps)])
-    return model.features
+def second_classifier(dataset: datasets.Dataset) -> Callable[[Array], Array]:
+    """Train the classifier's recipe with seed 1 for a third of its steps, and return its feature extractor."""
+    num_steps = recipes.get("classifier").full.num_steps // 3
+    return training.run("classifier", dataset=dataset, num_steps=num_steps, seed=1).model.features
 
 
-def pseudo_inverse(features, of_test):
-    """Precision, recall, density and coverage as table cells."""
-    precision, recall = metrics.precision_recall(of_test, features)
-    density, coverage = metrics.density_coverage(of_test, features)
-    return " | ".join(f"{value:.2f}" for value in (precision, recall, density, coverage))
+def neighbour_measures(features: Array, test_features: Array) -> tuple[float, float, float, float]:
+    """Return precision, recall, density and coverage."""
+    return *metrics.precision_recall(test_features, features), *metrics.density_coverage(test_features, features)
 
 
-def nearest(images, training_images):
-    """Distance in pixels of each picture to its nearest training picture."""
+def nearest(images: Array, training_images: Array) -> Array:
+    """Return the distance in pixels of each image to its nearest training image."""
     rows, others = (array.reshape(len(array), -1) for array in (images, training_images))
     return metrics.nearest_neighbours(rows, others)[1][:, 0]
 
 
-def bits(model, dataset):
-    """Bits per pixel of test pictures, as a table cell; empty for a model that has none."""
-    images, labels = dataset.x_test[:CODED], dataset.y_test[:CODED]
-    noise = np.random.default_rng(0).uniform(size=images.shape)
-    spread = (np.round(255 * images) + noise) / 256
+def bits_per_pixel(model: Any, dataset: datasets.Dataset) -> str:
+    """Return the bits per pixel of test images as a table cell, empty for a model without a likelihood."""
+    images = dataset.x_test[:NUM_CODED]
+    labels = None if model.num_classes is None else dataset.y_test[:NUM_CODED]
     if isinstance(model, models.PixelCNN):
         return f"{-model.log_prob(images, labels=labels).mean() / images[0].size / np.log(2):.2f}"
     if isinstance(model, models.Flow):
-        log_p, sign = model.log_prob(images, seed=0), ""
-    elif isinstance(model, models.Diffusion):
-        log_p, sign = model.log_prob_lower_bound(spread, seed=0, labels=labels, angles=32), "≤ "
-    elif isinstance(model, models.VAE):
-        log_p, sign = model.log_prob_lower_bound(spread, seed=0), "≤ "
+        log_prob, sign = model.log_prob(images, seed=0), ""
+    elif isinstance(model, models.VAE | models.Diffusion):
+        noise = np.random.default_rng(0).uniform(size=images.shape)
+        dequantised = (np.round(255 * images) + noise) / 256
+        options = {"angles": 32} if isinstance(model, models.Diffusion) else {}
+        log_prob, sign = model.log_prob_lower_bound(dequantised, seed=0, labels=labels, **options), "≤ "
     else:
         return ""
-    return f"{sign}{metrics.bits_per_dimension(log_p, images[0].size).mean():.2f}"
+    return f"{sign}{metrics.bits_per_dimension(log_prob, images[0].size).mean():.2f}"
 
 
 HEADS = (
     "model", "Fréchet: classifier", "oriented gradients", "second classifier", "precision", "recall", "density", "coverage",
-    "nearest training picture", "nearer than 99 % of test pictures", "bits per pixel",
+    "nearest training image", "closer than 99% of test images", "bits per pixel",
 )  # fmt: skip
 NOTE = f"""\
-{IMAGES:,} pictures of each model (seed 0) against the 10,000 test pictures of Fashion-MNIST. Fréchet distances are
-multiples of that of {IMAGES:,} real training pictures, in three kinds of features. *Nearest training picture*: median
-distance in pixels of {SEARCHED:,} generated pictures to the nearest of 60,000 training pictures, divided by that of
-{SEARCHED:,} test pictures. Then the share of generated pictures that come nearer to a training picture than 99 % of the
-test pictures do; 1 % is what pictures show that nobody copied. *Bits per pixel*: on {CODED} test pictures of 256 levels.
-That of `pixelcnn` is exact; for the others each level is spread over its interval by uniform noise, which costs a little;
-≤ is an upper bound. `pixelcnn` and `diffusion` are told the class.
+{NUM_IMAGES:,} samples of each model (seed 0) against the 10,000 test images of Fashion-MNIST. Fréchet distances are given
+in three kinds of features. *Nearest training image*: median distance in pixels of {NUM_SEARCHED:,} samples to the
+nearest of 60,000 training images, divided by that of {NUM_SEARCHED:,} test images. *Closer than 99% of test images*: share
+of the samples that are closer to a training image than 99% of the test images are; without copies about 1% is expected.
+*Bits per pixel*: of {NUM_CODED} test images of 256 levels. For `pixelcnn` it is exact; for the others each image is
+dequantised with uniform noise, which adds a little, and ≤ marks an upper bound. `pixelcnn` and `diffusion`
+are conditioned on the class.
 """
 
 
-def write_table(rows, luck):
+def write_table(rows: list[str], variation: list[float]) -> None:
     """Write the results as a Markdown table."""
-    varies = f"Between other sets of {IMAGES:,} real pictures the first goes from {luck.min():.1f} to {luck.max():.1f}.\n\n"
+    low, high = min(variation), max(variation)
+    text = f"For other sets of {NUM_IMAGES:,} real images the first distance is {low:.2f} to {high:.2f}.\n\n"
     lines = ["| " + " | ".join(HEADS) + " |", "|---|" + "---:|" * (len(HEADS) - 1), *rows]
-    TABLE.write_text(NOTE + varies + "\n".join(lines) + "\n")
+    TABLE.write_text(NOTE + text + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
