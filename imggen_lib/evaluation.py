@@ -188,9 +188,9 @@ def classifier() -> Classifier:
     --------
     >>> from imggen_lib import datasets
     >>> clothes = datasets.load("fashion_mnist")
-    >>> predicted = classifier().predict_proba(clothes.x_test[:3]).argmax(axis=1)
-    >>> [clothes.class_names[label] for label in predicted]
-    ['ankle boot', 'T-shirt', 'pullover']
+    >>> predicted = classifier().predict_proba(clothes.x_test[:500]).argmax(axis=1)
+    >>> bool((predicted == clothes.y_test[:500]).mean() > 0.9)
+    True
     """
     return pretrained.load("classifier")
 

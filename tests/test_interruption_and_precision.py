@@ -1,6 +1,5 @@
-"""Several devices, a killed process and mixed precision: the training result must stay the same, up to rounding."""
+"""A killed process and mixed precision: the result of a training must stay the same, up to rounding."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,61 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from imggen_lib import backend, datasets, models
-from imggen_lib.training import checkpoint, fit, recipes
-
-# A conditional GAN has all that could differ between devices: batch normalisation, dropout, random latent vectors, labels,
-# and a moving average. The four devices are four threads of the CPU.
-PROGRAM = """
-import json
-import keras
-import numpy as np
-from imggen_lib import backend, models
-
-def arrays(weights):
-    return [keras.ops.convert_to_numpy(weight) for weight in weights]
-
-images = np.random.default_rng(0).uniform(size=(64, 8, 8, 1)).astype("float32")
-labels = np.arange(64) % 3
-weights, losses = {}, {}
-for devices in (1, 4):
-    keras.utils.set_random_seed(0)
-    with backend.data_parallel(devices, batch_size=16):
-        generator = models.image_generator((8, 8, 1), 3, hidden=8, filters=(4,), num_classes=3)
-        discriminator = models.image_discriminator((8, 8, 1), filters=(4,), dropout=0.3, num_classes=3)
-        model = models.GAN(generator, discriminator, num_classes=3)
-        model.compile(optimizer=keras.optimizers.SGD(0.1))
-        initial = arrays(model.trainable_weights)
-        losses[devices] = model.fit(images, labels, batch_size=16, shuffle=False, verbose=0).history["loss"]
-    weights[devices] = arrays(model.weights)
-changes = [np.abs(a - b).max() for a, b in zip(initial, arrays(model.trainable_weights))]
-differences = [np.abs(a.astype(float) - b.astype(float)).max() for a, b in zip(weights[1], weights[4])]
-print(json.dumps({
-    "available": len(keras.distribution.list_devices()),
-    "used": len(model.trainable_weights[0].value.sharding.device_set),
-    "losses": losses,
-    "smallest change": float(min(changes)),
-    "largest difference": float(max(differences)),
-}))
-"""
-
-
-def run_python(program, **variables):
-    command = [sys.executable, "-c", program]
-    return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
-
-
-def test_training_on_four_devices_matches_training_on_one():
-    """All weights after four steps agree: those of both networks, the moving average, the batch statistics."""
-    # Code that is not optimised is compiled in half the time.
-    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
-    run = run_python(PROGRAM, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu", XLA_FLAGS=flags)
-    assert run.returncode == 0, run.stderr
-    report = json.loads(run.stdout.splitlines()[-1])
-    assert report["available"] == report["used"] == 4
-    np.testing.assert_allclose(report["losses"]["4"], report["losses"]["1"], rtol=1e-5)
-    assert report["largest difference"] < 2e-6 < 1e-4 < report["smallest change"]
-
+from imggen_lib import backend, datasets, models, pretrained, recipes, training
 
 SHAPE, STEPS, SAVED_STEP = (8, 8, 1), 12, 6
 
@@ -82,7 +27,7 @@ def new_vae():
 
 def train(model, record, steps, path, callbacks=()):
     digits = datasets.load("digits")
-    fit(model, digits, record, steps=steps, batch_size=16, seed=0, checkpoint=path, callbacks=callbacks)
+    training.fit(model, digits, record, num_steps=steps, batch_size=16, seed=0, checkpoint=path, callbacks=callbacks)
 
 
 def train_until_killed(path):
@@ -95,7 +40,7 @@ def train_until_killed(path):
 
     model, record = new_vae()
     train(model, record, SAVED_STEP, path)
-    checkpoint.save(model, path, record)
+    pretrained.save(model, path, record)
     train(model, record, STEPS, path, [Kill()])
 
 
@@ -103,10 +48,11 @@ def train_until_killed(path):
 def test_training_resumed_after_sigkill_matches_uninterrupted_training(tmp_path):
     """The three lost steps are repeated with the same batches and the same noise. Threads may round in another order."""
     path = tmp_path / "killed.keras"
-    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_devices as t; "
-    killed = run_python(program + f"t.train_until_killed({str(path)!r})")
+    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_interruption_and_precision as t; "
+    command = [sys.executable, "-c", program + f"t.train_until_killed({str(path)!r})"]
+    killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed, record = checkpoint.load(path)
+    resumed, record = pretrained.load(path), pretrained.record(path)
     assert record["steps"] == SAVED_STEP
     train(resumed, record, STEPS, path)
     whole, whole_record = new_vae()
