@@ -1,8 +1,11 @@
 """Files that are whole or not there: written beside their place and moved into it, read with a clear word on damage."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import importlib.resources
+import math
 import os
 import threading
 import zipfile
@@ -14,6 +17,7 @@ import PIL.Image
 import PIL.ImageOps
 import skimage.io
 import skimage.util
+from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 
@@ -197,6 +201,61 @@ def _pixels(path):
     with PIL.Image.open(path) as photograph:
         upright = PIL.ImageOps.exif_transpose(photograph)
         return np.asarray(upright if upright.mode == "L" else upright.convert("RGB"))
+
+
+def contact_sheet(images: ArrayLike, *, columns: int = 10, gap: int = 2) -> NDArray[np.floating]:
+    """Arrange images of one size in rows, as one image, with white gaps between them.
+
+    Parameters
+    ----------
+    images : array_like
+        ``(n, height, width, channels)`` in [0, 1], with 1 or 3 channels.
+    columns : int
+        Images in a row.
+    gap : int
+        Pixels between two images.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(height, width)`` or ``(height, width, 3)`` in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shape or a value is not that of images.
+
+    Examples
+    --------
+    Two columns of 8 pixels with three gaps of 2 pixels are 22 pixels wide:
+
+    >>> contact_sheet(np.zeros((4, 8, 8, 1)), columns=2).shape
+    (22, 22)
+    """
+    images = validate.image(images, "images", ndim=4)
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(f"images has {images.shape[-1]} channels; expected 1 (grey) or 3 (RGB)")
+    columns = min(validate.integer(columns, "columns"), len(images))
+    rows = -(-len(images) // columns)
+    sheet = skimage.util.montage(
+        images, grid_shape=(rows, columns), padding_width=gap, fill=[1.0] * images.shape[-1], channel_axis=-1
+    )
+    return sheet[..., 0] if images.shape[-1] == 1 else sheet
+
+
+def write_contact_sheet(path: str | os.PathLike[str], images: ArrayLike) -> None:
+    """Write images as one square :func:`contact_sheet` of 8 bits: a PNG file, or another type that Pillow writes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "four.png"
+    >>> write_contact_sheet(path, np.full((4, 8, 8, 1), 0.5))
+    >>> read_image(path).shape
+    (22, 22)
+    """
+    sheet = contact_sheet(images, columns=math.ceil(math.sqrt(len(np.asarray(images)))))
+    PIL.Image.fromarray(np.round(sheet * 255).astype(np.uint8)).save(path)
 
 
 def data_path(*parts):

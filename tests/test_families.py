@@ -1,75 +1,203 @@
-"""What holds alike for the families that are trained by a likelihood or by noise: trained, saved, loaded, shipped."""
+"""What every model family must do, from one list: the generative recipes, each at a small size."""
+
+import inspect
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from imggen_lib import datasets, models, pretrained, training
-from imggen_lib.models import flow
-from imggen_lib.models.autoregressive import causal
+from imggen_lib import datasets, evaluation, models, pretrained, recipes, training
 
-SHAPE = (8, 8, 1)
-TINY = {
-    "pixelcnn": lambda: models.PixelCNN(models.pixel_network(SHAPE, filters=8, blocks=2, mixtures=2, num_classes=10)),
-    "flow": lambda: models.Flow(models.flow_network(SHAPE, filters=(8,), couplings=1)),
-    "diffusion": lambda: models.Diffusion(models.image_unet(SHAPE, num_classes=10, filters=(8,), blocks=1)),
-}
-LOG_PROB = {
-    "pixelcnn": lambda model, images: model.log_prob(images, labels=[1, 2, 3]),
-    "flow": lambda model, images: model.log_prob(images, seed=0),
-    "diffusion": lambda model, images: model.log_prob_lower_bound(images, seed=0, angles=3),
-}
+SHAPE, CLASSES = (8, 8, 3), 4
+#: Options that make a model small, where a recipe has them.
+SMALL = {"filters": (8,), "latent_dim": 3, "blocks": 1, "couplings": 2, "mixtures": 2}
+CLASSIFIERS = ("classifier", "marble_classifier")
+FAMILIES = [name for name in recipes.names() if name not in CLASSIFIERS]
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_a_family_trains_is_saved_and_is_the_same_when_loaded_again(name, digits, tmp_path):
+def small(name, image_shape=SHAPE, size=CLASSES):
+    """Build the model of a recipe at a small size, with weights that depend on every input."""
+    recipe = recipes.get(name)
+    options = recipe.builder_options()
+    chosen = {key: value for key, value in SMALL.items() if key in options}
+    if isinstance(options.get("filters"), int):
+        chosen["filters"] = 8
     keras.utils.set_random_seed(0)
-    model, record = TINY[name](), {"steps": 0, "seconds": 0.0}
-    before = model.get_weights()
-    model.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
-    assert training.train(model, digits, record, steps=2, batch_size=8, seed=0, checkpoint=tmp_path / "partial.keras")
-    assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
-    training.save(model, tmp_path / "model.keras", record)
-    again, kept = training.load(tmp_path / "model.keras")
-    assert kept["steps"] == 2
-    np.testing.assert_array_equal(again.sample(3, seed=1), model.sample(3, seed=1))
-    ours, theirs = (LOG_PROB[name](which, digits.x_test[:3]) for which in (model, again))
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
-    assert np.isfinite(ours).all() and ours.shape == (3,)
+    model = recipe.override(**chosen).model(image_shape, size, seed=0)
+    for index, weight in enumerate(model.weights):
+        if weight.dtype == "float32" and not weight.path.endswith(("moving_variance", "moving_mean")):
+            weight.assign(weight + 0.05 * keras.random.normal(weight.shape, seed=index))
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), run_eagerly=True)
+    return model
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_the_recipe_fits_into_a_file_that_can_be_shipped(name, tmp_path):
-    model = recipes.get(name).build((28, 28, 1), 10, seed=0)
-    pretrained.export(model, tmp_path / f"{name}.npz", {"seed": 0})
-    assert (tmp_path / f"{name}.npz").stat().st_size < 4e6
+@pytest.fixture(scope="module")
+def built():
+    return {name: small(name) for name in FAMILIES}
 
 
-def test_the_average_alone_is_shipped_and_training_goes_on_from_it(tmp_path, monkeypatch):
-    model = recipes.get("flow").build((28, 28, 1), 10, seed=0)
-    for weight in model.average.network.weights:
-        weight.assign(weight + 0.25)
-    facts = {"seed": 0, "image_shape": [28, 28, 1], "class_names": list("0123456789")}
-    (tmp_path / "weights").mkdir()
-    pretrained.export(model, tmp_path / "weights" / "flow.npz", facts)
-    monkeypatch.setattr(datasets, "resource", tmp_path.joinpath)
-    again = pretrained.load("flow")
-    for network in (again.average.network, again.network):
-        for ours, theirs in zip(network.get_weights(), model.average.network.get_weights(), strict=True):
-            np.testing.assert_allclose(ours, theirs, atol=1e-3)
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    return rng.uniform(size=(16, *SHAPE)).astype("float32"), rng.integers(CLASSES, size=16)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces what made variables again")
-def test_a_step_is_traced_once(digits, monkeypatch):
+def labels_for(model, labels):
+    return None if model.num_classes is None else labels
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_interface_is_declared(name, built):
+    model = built[name]
+    assert isinstance(model, models.GenerativeModel)
+    assert model.image_shape == SHAPE and model.num_classes in (None, CLASSES) and model.task == "generation"
+    assert isinstance(model.accepts_guidance, bool)
+    for method in ("sample", "encode", "decode", "generate", "log_prob", "log_prob_lower_bound", "complete"):
+        if hasattr(model, method):
+            parameters = inspect.signature(getattr(model, method)).parameters
+            assert parameters["labels"].kind is inspect.Parameter.KEYWORD_ONLY
+            assert parameters["labels"].default is None
+    assert ("compute_loss" in vars(type(model))) is False and ("call" in vars(type(model))) is False
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_samples_are_images_decided_by_the_seed_and_independent_of_n(name, built):
+    model = built[name]
+    images = model.sample(3, seed=1)
+    assert images.shape == (3, *SHAPE) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 1
+    np.testing.assert_array_equal(images, model.sample(3, seed=1))
+    assert (images != model.sample(3, seed=2)).any()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_labels_are_accepted_in_every_form_or_rejected_by_name(name, built):
+    model = built[name]
+    if model.num_classes is None:
+        with pytest.raises(ValueError, match="takes no labels"):
+            model.sample(2, seed=0, labels=1)
+        return
+    expected = model.sample(2, seed=0, labels=[1, 1])
+    for labels in (1, np.array([[1], [1]]), np.eye(CLASSES, dtype="float32")[[1, 1]]):
+        np.testing.assert_array_equal(model.sample(2, seed=0, labels=labels), expected)
+    assert (expected != model.sample(2, seed=0, labels=[1, 2])).any()
+    for bad in (CLASSES, [1, 2, 3], np.zeros((2, CLASSES + 1))):
+        with pytest.raises(ValueError, match="labels has"):
+            model.sample(2, seed=0, labels=bad)
+    with pytest.raises(TypeError, match="expected integers"):
+        model.sample(2, seed=0, labels=0.5)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_fit_trains_with_every_form_of_labels_and_evaluate_changes_no_weight(name, data):
+    model, (images, classes) = small(name), data
+    before = [weight.copy() for weight in model.get_weights()]
+    for labels in (classes, classes[:, np.newaxis], np.eye(CLASSES, dtype="float32")[classes]):
+        history = model.fit(images, labels_for(model, labels), batch_size=8, verbose=0)
+        assert np.isfinite(history.history["loss"]).all()
+    after = [weight.copy() for weight in model.get_weights()]
+    assert any((old != new).any() for old, new in zip(before, after, strict=True))
+    if model.average is not None:
+        assert int(model.average.updates) == 6
+    model.evaluate(images, labels_for(model, classes), batch_size=8, verbose=0)
+    for weight, unchanged in zip(model.get_weights(), after, strict=True):
+        np.testing.assert_array_equal(weight, unchanged)
+    if model.num_classes is not None:
+        with pytest.raises(ValueError, match=r"is conditional and needs labels; expected fit\(images, labels\)"):
+            model.fit(images, verbose=0)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("suffix", ["keras", "npz"])
+def test_file_gives_back_the_same_samples_and_likelihoods(name, suffix, tmp_path, data):
+    recipe = recipes.get(name)
+    options = {key: value for key, value in SMALL.items() if key in recipe.builder_options()}
+    if isinstance(recipe.builder_options().get("filters"), int):
+        options["filters"] = 8
+    model, path = small(name), tmp_path / f"model.{suffix}"
+    condition = datasets.Condition("classes", tuple("abcd"))
+    record = {"model": name, "settings": options, "image_shape": SHAPE, "condition": condition.describe(), "seed": 0}
+    if suffix == "npz":  # float16
+        for weight in model.weights:
+            if weight.dtype == "float32":
+                weight.assign(np.asarray(weight).astype("float16").astype("float32"))
+    pretrained.save(model, path, record)
+    again = pretrained.load(path)
+    np.testing.assert_allclose(again.sample(3, seed=1), model.sample(3, seed=1), atol=1e-6)
+    images, classes = data
+    ours, loaded = (log_probs(which, images[:3], classes[:3]) for which in (model, again))
+    np.testing.assert_allclose(ours, loaded, rtol=1e-5)
+    if again.ema_source is not None and suffix == "npz":
+        for weight, mean in zip(again.ema_source.weights, again.average.network.weights, strict=True):
+            np.testing.assert_array_equal(np.asarray(weight), np.asarray(mean))
+
+
+def log_probs(model, images, classes):
+    """The log-probabilities, or a bound on them, of a family that has either."""
+    for name in ("log_prob", "log_prob_lower_bound"):
+        if hasattr(model, name):
+            method = getattr(model, name)
+            seed = {"seed": 0} if "seed" in inspect.signature(method).parameters else {}
+            values = method(images, labels=labels_for(model, classes), **seed)
+            assert values.shape == (len(images),) and np.isfinite(values).all()
+            return values
+    return np.zeros(len(images))
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_recipe_at_full_size_fits_into_a_file_that_can_be_shipped(name):
+    recipe = recipes.get(name)
+    dataset = datasets.load(recipe.quick.dataset)
+    model = recipe.model(dataset.image_shape, dataset.condition.size, seed=0)
+    names = [name for name, _ in pretrained._named_weights(model)]
+    assert len(set(names)) == len(names)
+    assert sum(np.asarray(weight).size for _, weight in pretrained._named_weights(model)) < 2_000_000
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_weight_names_do_not_depend_on_what_was_built_before(name):
+    """Keras numbers unnamed layers through a session, so an unnamed layer would change its name."""
+    recipe = recipes.get(name)
+    dataset = datasets.load(recipe.quick.dataset)
+    first, second = (recipe.model(dataset.image_shape, dataset.condition.size, seed=0) for _ in range(2))
+    first, second = ([name for name, _ in pretrained._named_weights(model)] for model in (first, second))
+    assert first == second
+
+
+def test_families_and_recipes_are_found_without_a_list():
+    """Every module of the packages that defines a family or a recipe is exported."""
+    families = {
+        value for value in vars(models).values() if inspect.isclass(value) and issubclass(value, models.GenerativeModel)
+    }
+    assert {type(small(name)) for name in FAMILIES} | {models.GenerativeModel} == families
+    program = """
+import keras, imggen_lib.models
+names = [name for name in keras.saving.get_custom_objects() if name.startswith("imggen_lib>")]
+print(sorted(names))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    for family in families - {models.GenerativeModel}:
+        assert f"'imggen_lib>{family.__name__}'" in run.stdout
+
+
+def test_run_evaluates_and_reports_what_the_command_line_prints(digits):
+    run = training.run("vae_2d", dataset=digits, num_steps=2, batch_size=8)
+    assert run.finished and run.record["quality"] == str(evaluation.evaluate(run.model, digits))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow traces again what created variables")
+def test_training_step_is_traced_once(data, monkeypatch):
     traced = []
 
-    def compute_loss(self, x, y, y_pred, sample_weight, training=True):
-        traced.append(x)
-        return ops.mean(y_pred[0])
+    def generative_loss(self, images, condition, *, training):
+        traced.append(images)
+        return ops.mean(self.network(images)[0])
 
-    monkeypatch.setattr(models.Flow, "compute_loss", compute_loss)
-    model = TINY["flow"]()
+    monkeypatch.setattr(models.Flow, "generative_loss", generative_loss)
+    model = small("flow")
     model.compile(optimizer="adam")
-    model.fit(digits.x_train[:16], batch_size=8, verbose=0)
+    model.fit(data[0], batch_size=8, verbose=0)
     assert len(traced) == 1

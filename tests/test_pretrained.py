@@ -1,200 +1,230 @@
+"""Model files: shipped models, .npz and .keras files, damaged files."""
+
 import json
 import shutil
+import subprocess
+import sys
+import zipfile
 
 import numpy as np
 import pytest
 
-from imggen_lib import datasets, evaluation, io, metrics, models, pretrained
+from imggen_lib import datasets, io, metrics, pretrained, recipes
 from imggen_lib.datasets import marble_captions
 
 
-@pytest.mark.parametrize("name", pretrained.shipped())
-def test_a_shipped_model_is_whole_small_and_has_its_record(name):
-    path = io.data_path("weights", f"{name}.npz")
-    record, recipe = pretrained.record(name), recipes.get(name)
-    assert path.stat().st_size <= 4_000_000
+@pytest.mark.parametrize("name", pretrained.names())
+def test_shipped_model_loads_fits_its_record_and_does_its_task(name):
+    path, record, recipe = io.data_path("weights", f"{name}.npz"), pretrained.record(name), recipes.get(name)
+    assert path.stat().st_size <= 8_000_000
     assert record["sha256"] == io.sha256(path)
     assert record["model"] == name and record["profile"] == "full"
-    assert (record["dataset"], record["steps"], record["batch_size"]) == (
-        recipe.full.dataset,
-        recipe.full.steps,
-        recipe.batch_size,
-    )
-    dataset = datasets.load(recipe.quick.dataset)
-    assert record["image_shape"] == list(dataset.image_shape) and record["class_names"] == list(dataset.class_names)
+    assert record["steps"] == recipe.full.num_steps and record["batch_size"] == recipe.batch_size
+    assert record["dataset"] == recipe.full.dataset
     assert record["seconds"] > 0 and record["seed"] >= 0
-    for field in ("started", "machine", "software", "quality"):
-        assert record[field]
-
-
-@pytest.mark.parametrize("name", pretrained.shipped())
-def test_a_shipped_model_loads_and_works(name):
-    model, recipe = pretrained.load(name), recipes.get(name)
+    assert all(record[field] for field in ("started", "machine", "software", "quality"))
     dataset = datasets.load(recipe.quick.dataset)
-    if name == "marble_classifier":
-        assert (model.read(dataset.x_test) == marble_captions.decode(dataset.y_test)).all(axis=1).mean() > 0.9
-        return
-    if not recipe.generates:
-        right = model.classify(dataset.x_test).argmax(axis=1) == dataset.y_test
-        assert right.mean() > 0.9
-        return
-    images = model.sample(64, seed=0)
-    assert images.shape == (64, *dataset.image_shape)
-    # About as bright as the real ones, and not all the same.
-    assert images.mean() == pytest.approx(dataset.x_test.mean(), abs=0.12)
-    assert images.std(axis=0).mean() > 0.1
+    assert record["image_shape"] == list(dataset.image_shape)
+    assert datasets.Condition.from_description(record["condition"]) == dataset.condition
+
+    model = pretrained.load(name)
+    assert model.image_shape == dataset.image_shape
+    if model.task == "attributes":
+        correct = model.predict_attributes(dataset.x_test) == marble_captions.decode(dataset.y_test)
+        assert correct.all(axis=1).mean() > 0.9
+    elif model.task == "classification":
+        assert (model.predict_proba(dataset.x_test).argmax(axis=1) == dataset.y_test).mean() > 0.9
+    else:
+        images = model.sample(64, seed=0)
+        assert images.shape == (64, *dataset.image_shape)
+        assert images.mean() == pytest.approx(dataset.x_test.mean(), abs=0.12)
+        assert images.std(axis=0).mean() > 0.1
 
 
 @pytest.mark.parametrize(("name", "options"), [("conditional_gan", {}), ("diffusion", {"steps": 5})])
-def test_a_shipped_conditional_model_draws_what_it_is_told(name, options):
+def test_samples_of_shipped_conditional_models_are_classified_as_their_labels(name, options):
     labels = np.arange(100) % 10
     images = pretrained.load(name).sample(100, seed=0, labels=labels, **options)
-    said = pretrained.load("classifier").classify(images).argmax(axis=1)
-    assert (said == labels).mean() > 0.7
+    predicted = pretrained.load("classifier").predict_proba(images).argmax(axis=1)
+    assert (predicted == labels).mean() > 0.7
 
 
-def test_the_shipped_model_of_captions_draws_what_it_is_told():
-    choices = np.concatenate([among[:25] for among in marble_captions.combinations()])
-    told = marble_captions.encode([marble_captions.caption(choice) for choice in choices])
-    images = pretrained.load("marble_diffusion").sample(50, seed=0, labels=told, steps=10)
-    right = evaluation.shows(images, choices)
-    assert right.mean() > 0.85
-    # One caption for another: chance.
-    assert evaluation.shows(images, np.roll(choices, 1, axis=0)).mean() < 0.5
+def test_samples_of_the_shipped_caption_model_show_their_captions():
+    from imggen_lib import evaluation
+
+    choices = np.concatenate([combinations[:25] for combinations in marble_captions.combinations()])
+    rows = marble_captions.encode([marble_captions.caption(choice) for choice in choices])
+    images = pretrained.load("marble_diffusion").sample(50, seed=0, labels=rows, steps=10)
+    assert evaluation.caption_matches(images, choices).mean() > 0.85
+    # With the captions of other images: chance.
+    assert evaluation.caption_matches(images, np.roll(choices, 1, axis=0)).mean() < 0.5
 
 
-def test_the_shipped_models_know_test_pictures_better_than_independent_pixels_do(clothes):
-    levels, asked = (np.round(255 * x).astype(int) for x in (clothes.x_train, clothes.x_test[:50]))
-    shares = np.bincount(levels.ravel(), minlength=256) / levels.size
-    independent = -np.log2(shares[asked]).mean()
+def test_shipped_likelihood_models_need_fewer_bits_than_independent_pixels(clothes):
+    levels, test = (np.round(255 * x).astype(int) for x in (clothes.x_train, clothes.x_test[:50]))
+    frequencies = np.bincount(levels.ravel(), minlength=256) / levels.size
+    independent = -np.log2(frequencies[test]).mean()
     images, labels = clothes.x_test[:50], clothes.y_test[:50]
     exact = -pretrained.load("pixelcnn").log_prob(images, labels=labels).mean() / 784 / np.log(2)
-    with_noise = metrics.bits_per_dimension(pretrained.load("flow").log_prob(images, seed=0), 784).mean()
-    # Noise costs bits: an exact code for levels is shorter than any bound on it.
-    assert exact < with_noise < independent - 0.5
+    dequantised = metrics.bits_per_dimension(pretrained.load("flow").log_prob(images, seed=0), 784).mean()
+    # Dequantisation costs bits: an exact code for levels is shorter than a bound on it.
+    assert exact < dequantised < independent - 0.5
 
 
-def test_a_model_without_shipped_weights_is_a_recipe_all_the_same(tmp_path, monkeypatch):
-    (tmp_path / "weights").mkdir()
-    monkeypatch.setattr(datasets, "resource", tmp_path.joinpath)
-    assert pretrained.shipped() == () and "gan" in recipes.names()
-
-
-# The rate of the optimizer falls to zero before the VAE with many numbers has quite reached its noise level.
+# The learning rate falls to zero before the VAE with many latent dimensions has quite reached its noise level.
 @pytest.mark.parametrize(("name", "tolerance"), [("vae", 0.25), ("vae_2d", 0.03)])
-def test_a_shipped_vae_knows_its_noise_level(name, tolerance, clothes):
-    """The standard deviation that fits best is the root mean square of what the decoder gets wrong from drawn codes."""
-    model = pretrained.load(name)
-    images = clothes.x_test[:500]
-    mean, log_variance = map(np.asarray, model.encoder(images))
-    codes = mean + np.exp(log_variance / 2) * np.random.default_rng(0).standard_normal(mean.shape)
+def test_noise_level_of_a_shipped_vae_is_the_rms_error_of_its_reconstructions(name, tolerance, clothes):
+    """The maximum-likelihood standard deviation is the root mean square of the error from sampled codes."""
+    model, images = pretrained.load(name), clothes.x_test[:500]
+    mean, std = model.encode(images)
+    codes = mean + std * np.random.default_rng(0).standard_normal(mean.shape)
     error = np.sqrt(np.square(images - model.decode(codes)).mean())
     assert np.exp(float(np.asarray(model.log_std))) == pytest.approx(error, rel=tolerance)
 
 
-@pytest.mark.parametrize("name", recipes.names())
-def test_a_recipe_builds_and_has_both_profiles(name):
-    recipe = recipes.get(name)
-    for profile in ("quick", "full"):
-        budget = recipe.budget(profile)
-        assert budget.dataset in datasets.names() and budget.steps > 0
-    assert recipe.budget("quick").steps < recipe.budget("full").steps
-    model = recipe.build((16, 16, 1), 10, seed=0)
-    assert isinstance(model, models.GenerativeModel) == recipe.generates
-    assert getattr(model, "classes", None) == (
-        10 if name in ("classifier", "conditional_gan", "pixelcnn", "diffusion", "marble_diffusion") else None
-    )
-    with pytest.raises(ValueError, match="profile is 'fast'"):
-        recipe.budget("fast")
-
-
-def test_the_learning_rate_falls_to_zero_along_a_cosine():
-    recipe = recipes.get("gan")
-    optimizer, rates = recipe.optimizer(100), []
-    for step in (0, 50, 100):
-        optimizer.iterations.assign(step)
-        rates.append(float(optimizer.learning_rate) / recipe.learning_rate)
-    assert rates == pytest.approx([1, 0.5, 0], abs=1e-6)
-    assert float(recipe.optimizer().learning_rate) == pytest.approx(recipe.learning_rate)
-
-
-@pytest.mark.parametrize("function", [recipes.get, pretrained.record, pretrained.load])
-def test_an_unknown_model_is_answered_with_the_names(function):
-    with pytest.raises(ValueError, match="model is 'dall-e'; expected one of classifier, gan"):
-        function("dall-e")
-
-
 @pytest.fixture
-def copy(tmp_path, monkeypatch):
+def shipped_copy(tmp_path, monkeypatch):
     """A data folder of its own with one small shipped model in it."""
     (tmp_path / "weights").mkdir()
     for suffix in ("npz", "json"):
         shutil.copy(io.data_path("weights", f"classifier.{suffix}"), tmp_path / "weights")
-    monkeypatch.setattr(datasets, "resource", tmp_path.joinpath)
+    monkeypatch.setattr(io, "data_path", tmp_path.joinpath)
     return tmp_path / "weights"
 
 
-def test_a_damaged_weight_file_is_named(copy):
-    content = bytearray((copy / "classifier.npz").read_bytes())
+def test_recipe_without_weights_is_not_listed_as_shipped(shipped_copy):
+    assert pretrained.names() == ("classifier",) and "gan" in recipes.names()
+
+
+def test_damaged_weight_file_is_named(shipped_copy):
+    content = bytearray((shipped_copy / "classifier.npz").read_bytes())
     content[len(content) // 2] ^= 0xFF
-    (copy / "classifier.npz").write_bytes(content)
+    (shipped_copy / "classifier.npz").write_bytes(content)
     with pytest.raises(ValueError, match=r"classifier\.npz is damaged.*Install the package again"):
         pretrained.load("classifier")
 
 
-@pytest.mark.parametrize("suffix", ["npz", "json"])
-def test_a_missing_file_is_named(copy, suffix):
-    (copy / f"classifier.{suffix}").unlink()
-    with pytest.raises(FileNotFoundError, match=rf"classifier\.{suffix}"):
+def test_missing_weight_file_is_named(shipped_copy):
+    (shipped_copy / "classifier.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"classifier\.npz"):
         pretrained.load("classifier")
 
 
-def test_a_damaged_record_is_named(copy):
-    (copy / "classifier.json").write_text('{"sha256": ')
-    with pytest.raises(ValueError, match=r"classifier\.json"):
+def test_damaged_and_incomplete_records_are_named(shipped_copy):
+    (shipped_copy / "classifier.json").write_text('{"sha256": ')
+    with pytest.raises(ValueError, match=r"classifier\.json is damaged"):
+        pretrained.load("classifier")
+    (shipped_copy / "classifier.json").write_text('{"sha256": "", "model": "classifier", "seed": 0, "condition": {}}')
+    with pytest.raises(ValueError, match=r"classifier\.json lacks image_shape; expected a record that imggen_lib wrote"):
         pretrained.load("classifier")
 
 
-def test_weights_of_another_recipe_are_refused(copy):
-    np.savez(copy / "classifier.npz", a=np.zeros(3))
-    record = json.loads((copy / "classifier.json").read_text())
-    record["sha256"] = io.sha256(copy / "classifier.npz")
-    (copy / "classifier.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match="holds other shapes than the recipe of classifier builds"):
+@pytest.mark.parametrize("change", ["rename", "reshape"])
+def test_weights_with_other_names_or_shapes_are_rejected(shipped_copy, change):
+    arrays = io.read_npz(shipped_copy / "classifier.npz")
+    name = next(iter(arrays))
+    array = arrays.pop(name)
+    arrays["body/other/kernel" if change == "rename" else name] = array if change == "rename" else array[:1]
+    np.savez(shipped_copy / "classifier.npz", **arrays)
+    record = json.loads((shipped_copy / "classifier.json").read_text())
+    record["sha256"] = io.sha256(shipped_copy / "classifier.npz")
+    (shipped_copy / "classifier.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=f"does not fit the recipe classifier: .*{name}"):
         pretrained.load("classifier")
 
 
-@pytest.mark.parametrize("name", ["gan", "vae_2d"])
-def test_exported_weights_are_what_was_trained_to_half_precision(copy, name):
-    model = recipes.get(name).build((8, 8, 1), 10, seed=0)
-    if name == "vae_2d":
-        model.log_std.assign(-2.5)
-    pretrained.export(model, copy / f"{name}.npz", {"image_shape": [8, 8, 1], "class_names": list("0123456789"), "seed": 0})
-    loaded = pretrained.load(name)
-    np.testing.assert_allclose(loaded.sample(4, seed=0), model.sample(4, seed=0), atol=5e-3)
-    if name == "vae_2d":
-        assert float(np.asarray(loaded.log_std)) == -2.5
+def test_weights_are_found_by_name_in_any_order(shipped_copy, clothes):
+    expected = pretrained.load("classifier").predict_proba(clothes.x_test[:3])
+    arrays = io.read_npz(shipped_copy / "classifier.npz")
+    assert "body/conv_0/kernel" in arrays
+    np.savez(shipped_copy / "classifier.npz", **dict(reversed(arrays.items())))
+    record = json.loads((shipped_copy / "classifier.json").read_text())
+    record["sha256"] = io.sha256(shipped_copy / "classifier.npz")
+    (shipped_copy / "classifier.json").write_text(json.dumps(record))
+    np.testing.assert_array_equal(pretrained.load("classifier").predict_proba(clothes.x_test[:3]), expected)
 
 
 @pytest.mark.parametrize("bad", [1e5, np.inf, np.nan])
-def test_weights_that_half_precision_cannot_hold_are_not_written(tmp_path, tiny_vae, bad):
+def test_weights_that_float16_cannot_hold_are_not_written(tmp_path, tiny_vae, bad):
     model = tiny_vae()
     weight = model.decoder.weights[0]
     weight.assign(np.full(weight.shape, bad))
-    with pytest.raises(ValueError, match=r"half precision, so .*vae\.npz was not written"):
-        pretrained.export(model, tmp_path / "vae.npz", {})
-    with pytest.raises(ValueError, match=r"the file is .*vae\.dat; expected a name that ends in \.npz"):
-        pretrained.export(model, tmp_path / "vae.dat", {})
+    record = {"model": "vae", "image_shape": [8, 8, 1], "condition": {}, "seed": 0}
+    with pytest.raises(ValueError, match=r"too large for float16, so .*vae\.npz was not written"):
+        pretrained.save(model, tmp_path / "vae.npz", record)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_path_may_be_text(tmp_path, tiny_vae):
-    pretrained.export(tiny_vae(), str(tmp_path / "vae.npz"), {})
-    assert {path.name for path in tmp_path.iterdir()} == {"vae.npz", "vae.json"}
+def test_save_names_a_bad_suffix_a_missing_folder_and_an_incomplete_record(tiny_vae, tmp_path):
+    with pytest.raises(ValueError, match=r"vae\.h5; expected a name that ends in \.keras"):
+        pretrained.save(tiny_vae(), tmp_path / "vae.h5", {})
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        pretrained.save(tiny_vae(), tmp_path / "nowhere" / "vae.keras", {})
+    with pytest.raises(ValueError, match="the record lacks condition, image_shape, model, seed"):
+        pretrained.save(tiny_vae(), str(tmp_path / "vae.npz"), {})
 
 
-def test_every_recipe_stays_within_what_may_be_shipped():
-    for name in recipes.names():
-        dataset = datasets.load(recipes.get(name).quick.dataset)
-        model = recipes.get(name).build(dataset.image_shape, len(dataset.class_names), seed=0)
-        assert sum(weight.size for weight in map(np.asarray, pretrained._weights(model))) < 2_000_000
+@pytest.fixture(scope="module")
+def saved(tiny_vae, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "vae.keras"
+    pretrained.save(tiny_vae(), path, {"steps": 7, "note": "ü"})
+    return path
+
+
+def test_keras_file_gives_back_model_and_record(saved, tiny_vae):
+    assert pretrained.record(saved) == {"steps": 7, "note": "ü"}
+    np.testing.assert_array_equal(pretrained.load(saved).sample(2, seed=0), tiny_vae().sample(2, seed=0))
+    assert len(list(saved.parent.iterdir())) == 1
+
+
+def test_file_written_by_keras_alone_loads_with_an_empty_record(tiny_vae, tmp_path):
+    model, path = tiny_vae(), tmp_path / "vae.keras"
+    model.save(path)
+    assert pretrained.record(path) == {}
+    np.testing.assert_array_equal(pretrained.load(path).sample(2, seed=0), model.sample(2, seed=0))
+
+
+def test_importing_the_models_lets_keras_load_a_family_in_a_new_process(saved, tiny_vae):
+    program = (
+        "import keras, imggen_lib.models; "
+        f"print(keras.saving.load_model({str(saved)!r}).sample(2, seed=0).ravel()[:50].tolist())"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    expected = tiny_vae().sample(2, seed=0).ravel()[:50]
+    np.testing.assert_allclose(json.loads(run.stdout.splitlines()[-1]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", [pretrained.record, pretrained.load])
+def test_unknown_names_and_missing_files_are_named(function, tmp_path):
+    with pytest.raises(ValueError, match=r"'dall-e' is not a shipped model \(classifier, .*\) and not a \.keras"):
+        function("dall-e")
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*vae\.keras"):
+        function(tmp_path / "vae.keras")
+
+
+def test_weights_without_a_record_beside_them_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros(3))
+    with pytest.raises(FileNotFoundError, match=r"a\.json is missing"):
+        pretrained.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.999])
+def test_truncated_keras_file_is_named(saved, tmp_path, share):
+    content = saved.read_bytes()
+    (tmp_path / "vae.keras").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"vae\.keras is damaged"):
+        pretrained.load(tmp_path / "vae.keras")
+
+
+def test_keras_file_with_a_flipped_byte_is_named(saved, tmp_path):
+    with zipfile.ZipFile(saved) as archive:
+        start = archive.getinfo("model.weights.h5").header_offset
+    content = saved.read_bytes()
+    # Three places in the weights, and the version field of the first entry of the archive's directory.
+    for offset in (start + 100, start + 2000, start + 8000, content.rindex(b"PK\1\2") + 6):
+        damaged = bytearray(content)
+        damaged[offset] ^= 0xFF
+        (tmp_path / "vae.keras").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"vae\.keras is damaged"):
+            pretrained.load(tmp_path / "vae.keras")

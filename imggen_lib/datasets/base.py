@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -51,10 +53,21 @@ class Condition:
         if self.kind == "none":
             raise ValueError("this dataset has no classes and no captions, so there is nothing to choose")
         if self.kind == "captions":
-            import importlib
-
-            return importlib.import_module(f"imggen_lib.datasets.{self.vocabulary}").encode(texts)
+            return self._vocabulary().encode(texts)
         return np.array([self.names.index(validate.choice(text, "class", self.names)) for text in texts])
+
+    def sample(self, n: int, *, seed: int) -> NDArray[Any] | None:
+        """Draw n conditions at random: classes uniformly, captions of the training set; None without a condition."""
+        rng = np.random.default_rng(seed)
+        if self.kind == "none":
+            return None
+        if self.kind == "captions":
+            return self._vocabulary().sample(n, rng=rng)
+        # From a stream of its own, as GenerativeModel.sample draws classes.
+        return rng.spawn(1)[0].integers(len(self.names), size=n)
+
+    def _vocabulary(self) -> ModuleType:
+        return importlib.import_module(f"imggen_lib.datasets.{self.vocabulary}")
 
     def describe(self) -> dict[str, Any]:
         """Return the condition as plain values that JSON can hold. :meth:`from_description` is the way back."""

@@ -1,10 +1,13 @@
 """Captions of marbles: a language of 16 words in 22 roles that says what a picture shows, and how a model is told it."""
 
+from __future__ import annotations
+
 import difflib
 import itertools
 import re
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib import rendering
@@ -233,6 +236,30 @@ def combinations():
     every = np.stack(np.unravel_index(np.arange(np.prod(COUNTS)), COUNTS), axis=1)
     mixed = np.random.default_rng(0).permutation(every)
     return mixed[HELD_OUT:], mixed[:HELD_OUT]
+
+
+def sample(n: int, *, rng: np.random.Generator | int) -> NDArray[np.float32]:
+    """Draw n captions of the training combinations at random and encode them.
+
+    Parameters
+    ----------
+    n : int
+    rng : numpy.random.Generator or int
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 ``(n, 22)``.
+
+    Examples
+    --------
+    Every caption names one word for each of the five attributes:
+
+    >>> sample(3, rng=0).sum(axis=1).tolist()
+    [5.0, 5.0, 5.0]
+    """
+    choices = np.random.default_rng(rng).choice(combinations()[0], n)
+    return encode([caption(choice) for choice in choices])
 
 
 def render(choices, *, rng, size=64):

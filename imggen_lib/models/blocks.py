@@ -124,9 +124,9 @@ def image_generator(
     x = layers.Dense(height * width * filters[0], use_bias=not batch_norm, name="dense_1")(x)
     x = layers.Reshape((height, width, filters[0]))(activate(x, 1))
     for index, count in enumerate(filters[1:], start=2):
-        x = layers.Conv2DTranspose(
-            count, 4, strides=2, padding="same", use_bias=not batch_norm, name=f"upsample_{index}"
-        )(x)
+        x = layers.Conv2DTranspose(count, 4, strides=2, padding="same", use_bias=not batch_norm, name=f"upsample_{index}")(
+            x
+        )
         x = activate(x, index)
     # The last doubling produces the image itself: at full size every additional channel costs the most.
     image = layers.Conv2DTranspose(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from imggen_lib import _validation as validate
-from imggen_lib.notebook.figures import contact_sheet
+from imggen_lib.io import contact_sheet
 
 if TYPE_CHECKING:
     from IPython.display import HTML

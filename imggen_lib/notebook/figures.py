@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import skimage.util
 from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
+from imggen_lib.io import contact_sheet
 from imggen_lib.notebook.profile import is_interactive
 
 if TYPE_CHECKING:
@@ -50,46 +50,6 @@ def use_style() -> None:
     'gray'
     """
     plt.rcParams.update(STYLE)  # type: ignore[arg-type]
-
-
-def contact_sheet(images: ArrayLike, *, columns: int = 10, gap: int = 2) -> Array:
-    """Arrange images in a grid with white gaps, as one image.
-
-    Parameters
-    ----------
-    images : array_like
-        ``(n, height, width, channels)`` in [0, 1], with 1 or 3 channels.
-    columns : int
-        Images per row.
-    gap : int
-        Pixels between images, and around the sheet.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(height, width)`` or ``(height, width, 3)`` in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If the images have another shape, or values outside [0, 1].
-
-    Examples
-    --------
-    Two rows of 8 pixels each, and three gaps of 2 pixels:
-
-    >>> contact_sheet(np.zeros((4, 8, 8, 1)), columns=2).shape
-    (22, 22)
-    """
-    images = validate.image(images, "images", ndim=4)
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(f"images has {images.shape[-1]} channels; expected 1 (grey) or 3 (colour)")
-    columns = min(validate.integer(columns, "columns"), len(images))
-    rows = -(-len(images) // columns)
-    sheet = skimage.util.montage(
-        images, grid_shape=(rows, columns), padding_width=gap, fill=[1.0] * images.shape[-1], channel_axis=-1
-    )
-    return sheet[..., 0] if images.shape[-1] == 1 else sheet
 
 
 def show_images(

@@ -1,14 +1,34 @@
-"""Training: recipes, runs that keep to a budget and can be resumed, callbacks. Keras is imported on first use."""
+"""Training: runs that keep to a budget and can be resumed, callbacks, and shuffled batches. Keras is loaded on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+if TYPE_CHECKING:
+    from imggen_lib.training.callbacks import (
+        Checkpoint,
+        Diverged,
+        ProgressBar,
+        Snapshots,
+        StopIfDiverged,
+        StopOnSignal,
+        TimeBudget,
+    )
+    from imggen_lib.training.loop import Batches, fit
+    from imggen_lib.training.runs import Run, run
+
+__getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    submodules=["callbacks", "checkpoint", "loop", "recipes"],
     submod_attrs={
-        "callbacks": ["Diverged", "ProgressBar", "Snapshots", "StopIfDiverged", "StopOnSignal", "TimeBudget"],
-        "checkpoint": ["Checkpoint"],
+        "callbacks": ["Checkpoint", "Diverged", "ProgressBar", "Snapshots", "StopIfDiverged", "StopOnSignal", "TimeBudget"],
         "loop": ["Batches", "fit"],
-        "run": ["Run", "run"],
+        "runs": ["Run", "run"],
     },
 )
+
+__all__ = [
+    "Batches", "Checkpoint", "Diverged", "ProgressBar", "Run", "Snapshots", "StopIfDiverged", "StopOnSignal", "TimeBudget",
+    "fit", "run",
+]  # fmt: skip

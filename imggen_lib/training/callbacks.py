@@ -1,55 +1,75 @@
-"""What watches a training while Keras runs it: budgets, progress, snapshots, and two reasons to stop."""
+"""Callbacks: budgets, progress, checkpoints, snapshots, and two reasons to stop early."""
 
+from __future__ import annotations
+
+import os
 import signal
 import threading
 import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
 
 import keras
 import numpy as np
 import tqdm
+from numpy.typing import NDArray
 
 from imggen_lib import _validation as validate
-from imggen_lib import backend
+from imggen_lib import pretrained
 
-backend.graphs_as_written()
+__all__ = [
+    "Checkpoint", "Diverged", "ProgressBar", "Snapshots", "StepCounter", "StopIfDiverged", "StopOnSignal", "TimeBudget",
+]  # fmt: skip
+
+Logs = dict[str, Any] | None
 
 
 class TimeBudget(keras.callbacks.Callback):
-    """Stop ``fit`` at the end of the first batch after ``seconds`` of wall time.
+    """Stop ``fit`` after the first step that ends later than ``seconds`` of wall time.
 
-    The clock starts with the training itself, so building the graph in the first step counts.
+    The time starts with the training, so compiling the first step counts.
 
     Parameters
     ----------
     seconds : float
-        How long to train.
+        At least 0.
+
+    Attributes
+    ----------
+    spent : float
+        Seconds at the end of the latest step.
 
     Examples
     --------
+    A budget of zero seconds ends after one step of the hundred:
+
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     >>> model.compile(loss="mse")
-    >>> budget = TimeBudget(0.2)
-    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), epochs=100_000, verbose=0, callbacks=[budget])
-    >>> 0.2 <= budget.spent < 5
-    True
+    >>> record = {"steps": 0, "seconds": 0.0}
+    >>> history = model.fit(
+    ...     np.zeros((100, 1)), np.zeros(100), batch_size=1, verbose=0, callbacks=[TimeBudget(0), StepCounter(record)]
+    ... )
+    >>> record["steps"]
+    1
     """
 
-    def __init__(self, seconds):
+    def __init__(self, seconds: float) -> None:
         super().__init__()
         self.seconds = validate.real(seconds, "seconds", minimum=0)
         self.spent = 0.0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.began = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.spent = time.perf_counter() - self.began
         if self.spent >= self.seconds:
             self.model.stop_training = True
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One line that fills up with the budget, of steps or of seconds, beside the latest losses.
+    """One line that shows the share of the budget, of steps or of seconds, and the latest losses.
 
     Parameters
     ----------
@@ -58,98 +78,169 @@ class ProgressBar(keras.callbacks.Callback):
 
     Examples
     --------
+    The bar is written to standard error, so a page or a pipe gets the output of the program alone:
+
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     >>> model.compile(loss="mse")
-    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), batch_size=2, verbose=0, callbacks=[ProgressBar(steps=4)])
+    >>> bar = ProgressBar(steps=4)
+    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), batch_size=2, verbose=0, callbacks=[bar])
+    >>> bar.bar.n
+    4
     """
 
-    def __init__(self, *, steps=None, seconds=None):
+    def __init__(self, *, steps: int | None = None, seconds: float | None = None) -> None:
         super().__init__()
         self.steps, self.seconds = steps, seconds
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.began = time.perf_counter()
         form = "{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}{postfix}]"
         unit = "steps" if self.seconds is None else "s"
         self.bar = tqdm.tqdm(total=self.steps or self.seconds, unit=unit, bar_format=form, mininterval=0.5)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         done = self.bar.n + 1 if self.seconds is None else time.perf_counter() - self.began
-        done = min(done, self.bar.total)  # beyond its end the bar would have no length to show
+        done = min(done, self.bar.total)  # beyond its total, tqdm shows no bar
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in (logs or {}).items()}, refresh=False)
         self.bar.update(done - self.bar.n)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.bar.close()
 
 
+class StepCounter(keras.callbacks.Callback):
+    """Count the steps and seconds of a training in its record, on from what the record has.
+
+    Parameters
+    ----------
+    record : dict
+        With ``steps`` and ``seconds``; both are updated after every step.
+
+    Examples
+    --------
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> record = {"steps": 10, "seconds": 0.0}
+    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), batch_size=2, verbose=0, callbacks=[StepCounter(record)])
+    >>> record["steps"]
+    14
+    """
+
+    def __init__(self, record: dict[str, Any]) -> None:
+        super().__init__()
+        self.record = record
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.before, self.began = self.record["seconds"], time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        self.record["steps"] += 1
+        self.record["seconds"] = self.before + time.perf_counter() - self.began
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Save model and record together at regular times.
+
+    Parameters
+    ----------
+    path : path_like
+        A ``.keras`` file.
+    record : dict
+        Written into the file as it is at that time.
+    every : float
+        Seconds between two files.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "line.keras"
+    >>> x = np.zeros((8, 1))
+    >>> history = model.fit(x, x, verbose=0, callbacks=[Checkpoint(path, {"note": "first try"}, every=0)])
+    >>> pretrained.record(path)
+    {'note': 'first try'}
+    """
+
+    def __init__(self, path: str | os.PathLike[str], record: dict[str, Any], *, every: float = 60) -> None:
+        super().__init__()
+        self.path, self.record, self.every = path, record, every
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.saved = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if time.perf_counter() - self.saved >= self.every:
+            pretrained.save(self.model, self.path, self.record)
+            self.saved = time.perf_counter()
+
+
 class Snapshots(keras.callbacks.Callback):
-    """Keep what a model draws from one seed at chosen steps of its training: the frames of a film.
+    """Keep the model's samples from one seed at chosen steps: the frames of an animation of the training.
 
     Parameters
     ----------
     steps : sequence of int
-        After how many steps to draw; 0 is before the first.
+        After how many steps to sample; 0 is before the first.
     n : int
-        How many pictures.
+        Samples each time.
     seed : int
-        Of the draws, the same each time.
+        Of the samples, the same each time.
 
     Attributes
     ----------
     images : dict of int to numpy.ndarray
-        The pictures by step.
+        The samples by step.
 
     Examples
     --------
-    >>> Snapshots([0, 10, 100]).images
-    {}
+    >>> from imggen_lib import models
+    >>> gan = models.GAN(models.image_generator((8, 8, 1), 4), models.image_discriminator((8, 8, 1)))
+    >>> gan.compile(optimizer="adam")
+    >>> snapshots = Snapshots([0, 2], n=3)
+    >>> history = gan.fit(np.zeros((8, 8, 8, 1), "float32"), batch_size=4, verbose=0, callbacks=[snapshots])
+    >>> {step: images.shape for step, images in snapshots.images.items()}
+    {0: (3, 8, 8, 1), 2: (3, 8, 8, 1)}
     """
 
-    def __init__(self, steps, *, n=16, seed=0):
+    def __init__(self, steps: Sequence[int], *, n: int = 16, seed: int = 0) -> None:
         super().__init__()
         self.at = set(steps)
         self.n, self.seed = n, seed
-        self.images = {}
+        self.images: dict[int, NDArray[np.float32]] = {}
         self.step = 0
 
-    def on_train_begin(self, logs=None):
-        self._draw()
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._sample()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.step += 1
-        self._draw()
+        self._sample()
 
-    def _draw(self):
+    def _sample(self) -> None:
         if self.step in self.at:
             self.images[self.step] = self.model.sample(self.n, seed=self.seed)
 
 
 class Diverged(ValueError):
-    """Raised by :class:`StopIfDiverged` when a loss is no number any more.
-
-    Examples
-    --------
-    >>> issubclass(Diverged, ValueError)
-    True
-    """
+    """Raised by :class:`StopIfDiverged` when the loss or a weight is NaN or infinite."""
 
 
 class StopIfDiverged(keras.callbacks.Callback):
-    """Stop ``fit`` with an error when the loss is NaN or infinite, and put the model back to where it was well.
+    """Stop ``fit`` with an error when the loss is NaN or infinite, and restore the last good state.
 
-    By the time that a loss is NaN the weights are spoilt. So every so many steps, and at the end, a copy of all that
-    training changes (weights, optimizer, random generators) is kept, if every number in it is finite.
+    When a loss is NaN, the weights are NaN already. Therefore a copy of everything that training changes (weights,
+    optimizer, random generators) is kept at regular steps and at the end, provided that every number in it is finite.
 
     Parameters
     ----------
     every : int
-        Steps between two copies. The first is made before the first step.
+        Steps between two copies. The first copy is made before the first step.
 
     Attributes
     ----------
     kept : int
-        After how many steps of this training the latest copy was made.
+        The step of this training after which the latest copy was made.
 
     Raises
     ------
@@ -164,25 +255,25 @@ class StopIfDiverged(keras.callbacks.Callback):
     >>> history = model.fit(x, x + 1, batch_size=8, verbose=0, callbacks=[StopIfDiverged()])  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    imggen_lib.training.callbacks.Diverged: the loss became inf in step 2: training has diverged, and the model is as it was...
+    imggen_lib.training.callbacks.Diverged: the loss became inf in step 2: training diverged. The model was reset to...
     >>> bool(np.isfinite(model.get_weights()[0]).all())
     True
     """
 
-    def __init__(self, *, every=100):
+    def __init__(self, *, every: int = 100) -> None:
         super().__init__()
         self.every = validate.integer(every, "every")
-        self.failure = None
+        self.failure: str | None = None
 
-    def on_train_begin(self, logs=None):
-        self.failure, self.batches, self.copy = None, 0, None
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.failure, self.batches = None, 0
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
         self.began = int(self.model.optimizer.iterations)
         if not self._keep():
-            raise ValueError("a weight of the model is NaN or infinite before training; build it anew, or load it again")
+            raise ValueError("a weight of the model is NaN or infinite before training; build or load the model again")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.batches += 1
         loss = (logs or {}).get("loss", 0.0)
         if not np.isfinite(loss):
@@ -191,8 +282,8 @@ class StopIfDiverged(keras.callbacks.Callback):
         elif self.batches % self.every == 0:
             self._keep()
 
-    def on_train_end(self, logs=None):
-        # The loss of a step comes from before its update, so nobody has seen yet what the last update did.
+    def on_train_end(self, logs: Logs = None) -> None:
+        # The loss of a step is computed before its update, so the effect of the last update is not known yet.
         if self.failure is None and not self._keep():
             self.failure = f"a weight became NaN or infinite by step {self._step()}"
         if self.failure is None:
@@ -200,30 +291,34 @@ class StopIfDiverged(keras.callbacks.Callback):
         for variable, value in zip(self._variables(), self.copy, strict=True):
             variable.assign(value)
         raise Diverged(
-            f"{self.failure}: training has diverged, and the model is as it was after step {self.kept} again. "
-            "Try a lower learning rate, and see that the data hold no NaN"
+            f"{self.failure}: training diverged. The model was reset to its state after step {self.kept}. Try a lower "
+            "learning rate, and check that the data contain no NaN"
         )
 
-    def _keep(self):
-        """Copy all that training changes, if every number is finite. Return whether it is."""
+    def _keep(self) -> bool:
+        """Copy everything that training changes, if every number is finite. Return whether it is."""
         copy = [keras.ops.convert_to_numpy(variable).copy() for variable in self._variables()]
         finite = all(np.isfinite(array).all() for array in copy)
         if finite:
             self.copy, self.kept = copy, self._step()
         return finite
 
-    def _step(self):
+    def _step(self) -> int:
         return int(self.model.optimizer.iterations) - self.began
 
-    def _variables(self):
+    def _variables(self) -> list[keras.Variable]:
         return [*self.model.variables, *self.model.optimizer.variables]
 
 
 class StopOnSignal(keras.callbacks.Callback):
-    """Let Ctrl-C, or a polite request to end, stop training after the current batch rather than inside it.
+    """Let Ctrl-C (SIGINT) and SIGTERM stop training after the current step, not inside it.
 
-    Its attribute ``stopped`` tells whether that happened. Python hands signals to the main thread alone, so in another
-    thread it watches for none.
+    Python delivers signals to the main thread only; in another thread this callback does nothing.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether a signal arrived.
 
     Examples
     --------
@@ -231,29 +326,30 @@ class StopOnSignal(keras.callbacks.Callback):
     >>> model.compile(loss="mse")
     >>> def interrupt(batch, logs):
     ...     signal.raise_signal(signal.SIGINT)
-    >>> stopping, impatient = StopOnSignal(), keras.callbacks.LambdaCallback(on_train_batch_begin=interrupt)
+    >>> stop, ctrl_c = StopOnSignal(), keras.callbacks.LambdaCallback(on_train_batch_begin=interrupt)
     >>> x = np.zeros((8, 1))
-    >>> history = model.fit(x, x, batch_size=2, epochs=100, verbose=0, callbacks=[stopping, impatient])
-    >>> stopping.stopped, len(history.epoch)
+    >>> history = model.fit(x, x, batch_size=2, epochs=100, verbose=0, callbacks=[stop, ctrl_c])
+    >>> stop.stopped, len(history.epoch)
     (True, 1)
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.stopped, self.former = False, {}
+        self.stopped = False
+        self.former: dict[int, Any] = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         if threading.current_thread() is threading.main_thread():
             self.former = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.stopped:
             self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         for number, handler in self.former.items():
             signal.signal(number, handler)
 
-    def _stop(self, number, frame):
-        # The model is left alone until the step has ended: on JAX its state is away, inside the compiled step.
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        # Only a flag: inside a step on JAX, the model's state is held by the compiled function.
         self.stopped = True

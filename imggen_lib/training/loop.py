@@ -1,128 +1,170 @@
-"""The training loop: shuffled batches that resume, a budget of steps or seconds, checkpoints."""
+"""The training loop: shuffled batches that can be resumed, a budget of steps or seconds, checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from imggen_lib import _validation as validate
-from imggen_lib.training.callbacks import Diverged, ProgressBar, StopIfDiverged, StopOnSignal, TimeBudget
-from imggen_lib.training.checkpoint import Checkpoint, save
+from imggen_lib import pretrained
+from imggen_lib.datasets import Dataset
+from imggen_lib.training.callbacks import (
+    Checkpoint,
+    Diverged,
+    ProgressBar,
+    StepCounter,
+    StopIfDiverged,
+    StopOnSignal,
+    TimeBudget,
+)
+
+__all__ = ["Batches", "fit"]
+
+#: Steps of a budget in seconds: more than any run makes.
+_ENOUGH = 100_000_000
 
 
 class Batches(keras.utils.PyDataset):
-    """A row of shuffled batches in which step k always holds the same pictures, however often training stopped.
+    """Shuffled batches in which step k always has the same images, wherever training was interrupted.
 
-    Each pass over the data has its own order, drawn from the seed and the number of the pass.
+    Each epoch has its own order, drawn from the seed and the number of the epoch. Images that do not fill the last batch
+    of an epoch are left out of that epoch.
 
     Parameters
     ----------
-    images : numpy.ndarray
-    labels : numpy.ndarray
+    images, labels : numpy.ndarray
+        Of one length.
     batch_size : int
     seed : int
     start, stop : int
-        The first step that this row holds, and the step before which it ends.
+        The first step, and the step after the last.
 
     Raises
     ------
     ValueError
-        If there are fewer pictures than one batch needs.
+        If there are fewer images than a batch needs.
 
     Examples
     --------
+    Four images in batches of two: steps 2 and 3 are the second epoch, and have every image once.
+
     >>> batches = Batches(np.arange(4), np.arange(4), batch_size=2, seed=0, stop=6)
     >>> len(batches), sorted(np.concatenate([batches[2][0], batches[3][0]]).tolist())
     (6, [0, 1, 2, 3])
     """
 
-    def __init__(self, images, labels, *, batch_size, seed, start=0, stop):
+    def __init__(
+        self, images: NDArray[Any], labels: NDArray[Any], *, batch_size: int, seed: int, start: int = 0, stop: int
+    ) -> None:
         super().__init__()
         self.images, self.labels = images, labels
         self.batch_size = validate.integer(batch_size, "batch_size")
         self.seed, self.start, self.stop = seed, start, stop
-        self.per_pass = len(images) // batch_size
-        if self.per_pass == 0:
-            raise ValueError(f"batch_size is {batch_size} and there are {len(images)} pictures; expected at least as many")
-        self.pass_number = None
+        self.steps_per_epoch = len(images) // batch_size
+        if self.steps_per_epoch == 0:
+            raise ValueError(f"batch_size is {batch_size} and there are {len(images)} images; expected at least as many")
+        self.epoch: int | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.stop - self.start
 
-    def __getitem__(self, index):
-        pass_number, position = divmod(self.start + index, self.per_pass)
-        if pass_number != self.pass_number:
-            self.order = np.random.default_rng([self.seed, pass_number]).permutation(len(self.images))
-            self.pass_number = pass_number
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        epoch, position = divmod(self.start + index, self.steps_per_epoch)
+        if epoch != self.epoch:
+            self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            self.epoch = epoch
         rows = self.order[position * self.batch_size : (position + 1) * self.batch_size]
         return self.images[rows], self.labels[rows]
 
 
-def train(model, dataset, record, *, steps=None, seconds=None, batch_size, seed, checkpoint, callbacks=()):
-    """Train a compiled model for a number of steps or of seconds, counting on from its record.
+def fit(
+    model: keras.Model,
+    dataset: Dataset,
+    record: dict[str, Any],
+    *,
+    num_steps: int | None = None,
+    seconds: float | None = None,
+    batch_size: int,
+    seed: int,
+    checkpoint: str | os.PathLike[str] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> bool:
+    """Train a compiled model up to a number of steps or seconds, counting on from its record.
+
+    Ctrl-C stops after the current step. A loss that is NaN or infinite stops training, and restores the last good state.
 
     Parameters
     ----------
     model : keras.Model
     dataset : imggen_lib.datasets.Dataset
     record : dict
-        With ``steps`` and ``seconds`` done so far; both are brought up to date in place.
-    steps : int, optional
+        With ``steps`` and ``seconds`` so far; both are updated in place.
+    num_steps : int, optional
     seconds : float, optional
-        The whole budget, what is done already included: one of the two.
+        The whole budget, including what the record has already: one of the two.
     batch_size, seed : int
-        Of the row of batches.
-    checkpoint : path_like
-        Where to save now and then, and when stopped.
+        Of the batches.
+    checkpoint : path_like, optional
+        A ``.keras`` file, written every minute and when training stops early.
     callbacks : sequence of keras.callbacks.Callback
 
     Returns
     -------
     bool
-        Whether the budget was used up; False if a signal stopped it, and then ``checkpoint`` holds the state.
+        True if the budget was used up, False if a signal stopped training.
 
     Raises
     ------
     ValueError
-        If not exactly one of steps and seconds is given, or the data make no batch.
+        If not exactly one of ``num_steps`` and ``seconds`` is given, or the images do not fill one batch.
     Diverged
-        If the loss becomes NaN or infinite. Model, record and ``checkpoint`` then hold the latest state that was well.
+        If the loss became NaN or infinite. Model, record and checkpoint then hold the last good state.
 
     Examples
     --------
-    >>> from imggen_lib import catalog, datasets
-    >>> model = recipes.get("vae_2d").build((8, 8, 1), 10, seed=0)
+    A second call with a larger budget goes on from step 2:
+
+    >>> from imggen_lib import datasets, recipes
+    >>> digits = datasets.load("digits")
+    >>> model = recipes.get("vae_2d").model(digits.image_shape, None, seed=0)
     >>> model.compile(optimizer="adam")
     >>> record = {"steps": 0, "seconds": 0.0}
-    >>> train(model, datasets.load("digits"), record, steps=2, batch_size=8, seed=0, checkpoint="partial.keras")
-    True
-    >>> record["steps"]
-    2
+    >>> [fit(model, digits, record, num_steps=n, batch_size=8, seed=0) for n in (2, 3)], record["steps"]
+    ([True, True], 3)
     """
-    if (steps is None) == (seconds is None):
-        raise ValueError(f"steps is {steps} and seconds is {seconds}; expected one of the two")
-    steps = steps if steps is None else validate.integer(steps, "steps", minimum=0)
-    left = {"steps": steps - record["steps"]} if seconds is None else {"seconds": seconds - record["seconds"]}
+    if (num_steps is None) == (seconds is None):
+        raise ValueError(f"num_steps is {num_steps} and seconds is {seconds}; expected exactly one of the two")
+    before = record["steps"]
+    if num_steps is not None:
+        left: dict[str, Any] = {"steps": validate.integer(num_steps, "num_steps", minimum=0) - before}
+    else:
+        left = {"seconds": seconds - record["seconds"]}
     if min(left.values()) <= 0:
         return True
-    # A budget of seconds ends through TimeBudget, so the row of batches only has to be long enough.
-    stop = steps if seconds is None else record["steps"] + 100_000_000
-    batches = Batches(dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed, start=record["steps"], stop=stop)
-    stopping, sane, before = StopOnSignal(), StopIfDiverged(), record["steps"]
-    budget = [] if seconds is None else [TimeBudget(left["seconds"])]
-    saving = Checkpoint(checkpoint, record)
+    stop = before + _ENOUGH if num_steps is None else num_steps
+    batches = Batches(dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed, start=before, stop=stop)
+    stop_on_signal, stop_if_diverged = StopOnSignal(), StopIfDiverged()
+    every_step: list[keras.callbacks.Callback] = [*callbacks, ProgressBar(**left), StepCounter(record)]
+    if seconds is not None:
+        every_step.insert(0, TimeBudget(left["seconds"]))
+    if checkpoint is not None:
+        every_step.append(Checkpoint(checkpoint, record))
     try:
-        model.fit(
-            batches,
-            shuffle=False,
-            verbose=0,
-            callbacks=[*budget, *callbacks, ProgressBar(**left), saving, stopping, sane],
-        )
+        model.fit(batches, shuffle=False, verbose=0, callbacks=[*every_step, stop_on_signal, stop_if_diverged])
     except Diverged as error:
-        record["steps"] = before + sane.kept
-        save(model, checkpoint, record)
-        raise Diverged(f"{error}. What was well is kept in {checkpoint}") from None
+        record["steps"] = before + stop_if_diverged.kept
+        if checkpoint is None:
+            raise
+        pretrained.save(model, checkpoint, record)
+        raise Diverged(f"{error}. The last good state is in {checkpoint}") from None
     finally:
-        # Keras does not tell callbacks when training fails, and Ctrl-C must work again then.
-        stopping.on_train_end()
-    if stopping.stopped:
-        save(model, checkpoint, record)
-    return not stopping.stopped
+        # Keras does not call on_train_end when training fails, and Ctrl-C must work again.
+        stop_on_signal.on_train_end()
+    if stop_on_signal.stopped and checkpoint is not None:
+        pretrained.save(model, checkpoint, record)
+    return not stop_on_signal.stopped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imggen_lib.training.recipes.base import Budget, Recipe
+from imggen_lib.recipes.base import Budget, Recipe
 
 if TYPE_CHECKING:
     from imggen_lib.models.autoregressive import PixelCNN
@@ -23,9 +23,7 @@ def build_pixelcnn(
     """Build a PixelCNN, conditional if the dataset has labels. It has no random numbers in training, so no seed."""
     from imggen_lib import models
 
-    network = models.pixel_network(
-        image_shape, filters=filters, blocks=blocks, mixtures=mixtures, num_classes=num_classes
-    )
+    network = models.pixel_network(image_shape, filters=filters, blocks=blocks, mixtures=mixtures, num_classes=num_classes)
     return models.PixelCNN(network, num_classes=num_classes, ema_momentum=ema_momentum)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imggen_lib.training.recipes.base import Budget, Recipe
+from imggen_lib.recipes.base import Budget, Recipe
 
 if TYPE_CHECKING:
     from imggen_lib.models.vae import VAE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imggen_lib.training.recipes.base import Budget, Recipe
+from imggen_lib.recipes.base import Budget, Recipe
 
 if TYPE_CHECKING:
     from imggen_lib.models.diffusion import Diffusion

@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 
 from imggen_lib import _validation as validate
-from imggen_lib.training.recipes.base import Budget, Recipe
+from imggen_lib.recipes.base import Budget, Recipe
 
 __all__ = ["Budget", "Recipe", "get", "names"]
 

@@ -62,7 +62,7 @@ class Recipe:
 
     Examples
     --------
-    >>> from imggen_lib.training import recipes
+    >>> from imggen_lib import recipes
     >>> larger = recipes.get("vae").override(latent_dim=200, learning_rate=5e-4)
     >>> larger.options["latent_dim"], larger.learning_rate
     (200, 0.0005)
