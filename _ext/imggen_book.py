@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from itertools import groupby
 from pathlib import Path
@@ -12,7 +13,9 @@ import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from myst_parser.mdit_to_docutils.base import default_slugify
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import signature, stringify_signature
 
@@ -80,7 +83,7 @@ def summary(name: str) -> str:
 
 
 class Coverage(MarkdownDirective):
-    """The table of the contents of one source text, in its order, with links to where the book covers each: ``{coverage} A``."""
+    """The contents of one source text, in its order, with links to the places where the book has them: ``{coverage} A``."""
 
     required_arguments = 1
 
@@ -119,14 +122,15 @@ def show_constructor(
 ) -> tuple[str, str | None] | None:
     """Show the arguments of ``__init__``, which Keras's classes hide behind ``*args, **kwargs``."""
     if what == "class" and shown == "(*args, **kwargs)":
-        return stringify_signature(signature(item.__init__, bound_method=True)), returns
+        arguments = signature(item.__init__, bound_method=True)
+        return stringify_signature(arguments, show_annotation=False, show_return_annotation=False), returns
     return None
 
 
 def skip_private(app: Sphinx, what: str, name: str, item: Any, skip: bool, options: Any) -> bool | None:
     """Leave out what a module defines but does not name in ``__all__``."""
     module = importlib.import_module(app.env.temp_data["autodoc:module"])
-    return True if what == "module" and name not in getattr(module, "__all__", [name]) else None
+    return True if what == "module" and name not in getattr(module, "__all__", ()) else None
 
 
 def keep_colons(app: Sphinx, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
@@ -159,6 +163,39 @@ def list_other_names(app: Sphinx, what: str, name: str, item: Any, options: Any,
         lines[end:end] = ["", " ".join(sentences)]
 
 
+def resolve_other_names(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> Any:
+    """Resolve references to names that a package re-exports and to methods that a class inherits.
+
+    ``:func:`imggen_lib.training.run``` leads to the module that defines the function, and ``:meth:`sample```, in a model
+    family, to the base class.
+    """
+    if node["refdomain"] != "py":
+        return None
+    context = [part for part in (node.get("py:module"), node.get("py:class")) if part]
+    for length in range(len(context), -1, -1):
+        name = defined_as(".".join([*context[:length], node["reftarget"]]))
+        if name:
+            return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, content)
+    return None
+
+
+def defined_as(name: str) -> str | None:
+    """Return the full name of an object in the module that defines it, or None if the library has no such object."""
+    parts = name.split(".")
+    if parts[0] != LIBRARY:
+        return None
+    item: Any = importlib.import_module(LIBRARY)
+    for index, part in enumerate(parts[1:], 1):
+        if inspect.isclass(item):
+            # A method or property, which must be the last part of the name.
+            owners = [base for base in item.__mro__ if part in vars(base) and index == len(parts) - 1]
+            return f"{owners[0].__module__}.{owners[0].__qualname__}.{part}" if owners else None
+        if not hasattr(item, part):
+            return None
+        item = getattr(item, part)
+    return f"{item.__module__}.{item.__qualname__}" if hasattr(item, "__qualname__") else None
+
+
 def link(role: str, item: Any) -> str:
     """Return a reference to a class or function at the place where it is defined."""
     return f":py:{role}:`~{item.__module__}.{item.__qualname__}`"
@@ -170,6 +207,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("library", Library)
     app.connect("autodoc-skip-member", skip_private)
     app.connect("autodoc-process-signature", show_constructor)
+    app.connect("missing-reference", resolve_other_names)
     # Before napoleon, which has the priority 500.
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.connect("autodoc-process-docstring", list_other_names, priority=400)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
@@ -45,9 +46,9 @@ FIRST_WITH_KERAS = "backend"
 
 def imports(path):
     """Return the modules and packages of the library that a file imports, except in ``if TYPE_CHECKING`` blocks."""
-    found, nodes = set(), [ast.parse(path.read_text())]
-    while nodes:
-        node = nodes.pop()
+    found, queue = set(), [ast.parse(path.read_text())]
+    while queue:
+        node = queue.pop()
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
         if isinstance(node, ast.ImportFrom) and node.module == "imggen_lib":
@@ -56,7 +57,7 @@ def imports(path):
             found.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):
             found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("imggen_lib.")}
-        nodes += ast.iter_child_nodes(node)
+        queue += ast.iter_child_nodes(node)
     # The package itself offers one function of a private module.
     return {"_runtime" if name == "configure_process" else name for name in found}
 
@@ -101,9 +102,9 @@ def test_the_command_line_starts_without_a_backend_and_without_a_warning():
 
 
 def defined(module):
-    """Return the names in ``__all__`` that a module defines itself, with their values."""
+    """Return the public names that a module defines itself, with their values: those in ``__all__``."""
     assigned = re.findall(r"^([A-Za-z]\w*)(?:: [^=\n]+)? =", inspect.getsource(module), re.MULTILINE)
-    values = {name: getattr(module, name) for name in module.__all__}
+    values = {name: getattr(module, name) for name in getattr(module, "__all__", ())}
     return {
         name: value
         for name, value in values.items()
@@ -121,21 +122,29 @@ def members(cls):
 
 # Methods by which Keras saves, builds and updates, and which it calls during training: Keras documents them.
 HOOKS = re.compile("build|compile_from_config|from_config|get_config|update_step|on_.*")
-# Callbacks and base classes: the examples are those of the functions and families that use them.
-WITHOUT_EXAMPLE = {"GenerativeModel", "Invertible", "ProgressBar", "Checkpoint", "StopOnSignal"}
+# Base classes, callbacks and results: the examples are those of the classes and functions that use them.
+WITHOUT_EXAMPLE = {"Checkpoint", "Evaluation", "GenerativeModel", "Invertible", "ProgressBar", "Run", "StopOnSignal"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_with_public_functions_or_classes_lists_them_in_all(name):
+    module = importlib.import_module(name)
+    items = [(key, value) for key, value in vars(module).items() if inspect.isclass(value) or inspect.isroutine(value)]
+    public = [key for key, value in items if key[0] != "_" and value.__module__ == name]
+    assert hasattr(module, "__all__") or public == []
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_public_name_has_a_docstring_and_functions_and_classes_have_an_example(name):
     module = importlib.import_module(name)
     assert inspect.getdoc(module)
-    assert hasattr(module, "__all__")
     lacking = []
     for key, value in defined(module).items():
         if not (inspect.isclass(value) or inspect.isroutine(value)):
             continue
         documentation = value.__doc__ or ""
-        if not documentation or (key not in WITHOUT_EXAMPLE and ">>>" not in documentation):
+        exempt = key in WITHOUT_EXAMPLE or (inspect.isclass(value) and issubclass(value, Exception))
+        if not documentation or (">>>" not in documentation and not exempt):
             lacking.append(key)
         if inspect.isclass(value):
             lacking += [f"{key}.{part}" for part, one in members(value) if not one.__doc__ and not part.startswith("on_")]
@@ -184,12 +193,8 @@ def test_the_pages_about_the_library_contain_every_public_name_and_no_other(tmp_
     # Attributes of classes that a comment describes are shown as well.
     assert sorted(name for name in shown if shown[name].objtype != "attribute") == sorted(names_in_the_reference())
     # Each module has a section of its own, nested as the packages are.
-    headings = [
-        section.astext() for section in app.env.tocs["api_models"].findall(lambda node: node.tagname == "reference")
-    ]
-    assert headings[1:] == [
-        name.removeprefix("imggen_lib.") for name in MODULES if re.search(r"\.(models|restoration|backend)\b", name)
-    ]
+    _, *headings = [reference.astext() for reference in app.env.tocs["api_notebook"].findall(nodes.reference)]
+    assert headings == [name.removeprefix("imggen_lib.") for name in MODULES if name.startswith("imggen_lib.notebook")]
 
 
 def test_the_quickstart_runs(monkeypatch, capsys):
