@@ -77,9 +77,9 @@ def public_modules(name: str = LIBRARY) -> list[str]:
 
 
 def summary(name: str) -> str:
-    """Return the first paragraph of a module's docstring on one line."""
+    """Return the first paragraph of a module's docstring on one line, for a cell of a Markdown table."""
     documentation = importlib.import_module(name).__doc__ or ""
-    return " ".join(documentation.strip().split("\n\n")[0].split())
+    return " ".join(documentation.strip().split("\n\n")[0].split()).replace("|", r"\|")
 
 
 class Coverage(MarkdownDirective):
