@@ -193,7 +193,7 @@ def run(name, entries, measure=frechet, points=POINTS):
 def keep(results, path):
     """Write the results, whole or not at all."""
     KEPT.mkdir(parents=True, exist_ok=True)
-    with io.replacing(path) as temporary:
+    with io.atomic_write(path) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n")
 
 

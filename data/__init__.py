@@ -1,1 +1,1 @@
-"""The data that comes with the library, read through importlib.resources."""
+"""Data of the library: the embedded dataset and the weights of the shipped models. The package is ``imggen_lib.data``."""

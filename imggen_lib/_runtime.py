@@ -38,7 +38,8 @@ def configure_process(*, tensorflow: bool = True) -> dict[str, bool]:
     Returns
     -------
     dict of str to bool
-        For each setting, whether it is now in force because of this call or an earlier one.
+        For each setting, whether it was applied, by this call or an earlier one. ``blas_threads`` and ``log_level`` are
+        environment variables: they have no effect on a NumPy or TensorFlow that is imported already.
 
     References
     ----------

@@ -1,42 +1,46 @@
-"""What a valid argument is, said once, so that every function refuses a bad one with the same clear words.
+"""Checks of arguments that the whole library shares, so that the same mistake has the same error message everywhere.
 
-Nothing in this library guesses: an image is a floating-point array with values in [0, 1], channels last.
+No function converts silently: an image is a floating-point array with values in [0, 1], channels last.
 """
 
 from __future__ import annotations
 
 import numbers
 import operator
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsFloat, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+T = TypeVar("T")
 
-def real_array(array, name, *, ndim=None):
-    """Return ``array`` as a floating-point NumPy array of finite values.
+
+def real_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] | None = None) -> NDArray[np.floating]:
+    """Return a floating-point array of finite values. Integers become float64.
 
     Parameters
     ----------
-    array : array_like
-        Anything that NumPy reads as numbers.
+    value : array_like
+        Real numbers.
     name : str
-        What to call it in an error message.
+        The name of the argument in an error message.
     ndim : int or tuple of int, optional
-        The number of dimensions that it may have.
+        The accepted numbers of dimensions; any number by default.
 
     Raises
     ------
     TypeError
         If the values are not real numbers.
     ValueError
-        If a value is NaN or infinite, if it is empty, or if the number of dimensions is another.
+        If a value is NaN or infinite, the array is empty, or it has another number of dimensions.
 
     Examples
     --------
     >>> real_array([1, 2], "weights")
     array([1., 2.])
     """
-    array = np.asarray(array)
+    array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         raise TypeError(f"{name} has the dtype {array.dtype}; expected real numbers")
     if array.dtype.kind != "f":
@@ -52,38 +56,34 @@ def real_array(array, name, *, ndim=None):
     return array
 
 
-def image(array, name="image", *, ndim=(2, 3)):
-    """Return ``array`` if it is an image: floating-point, finite, in [0, 1].
+def image(value: ArrayLike, name: str = "image", *, ndim: int | tuple[int, ...] = (2, 3)) -> NDArray[np.floating]:
+    """Return the array of an image, or of a batch of images: floating-point, finite, in [0, 1].
 
     Parameters
     ----------
-    array : array_like
-        ``(height, width)`` or ``(height, width, channels)``; with ``ndim=4`` a batch of such images.
-    name : str
-        What to call it in an error message.
-    ndim : int or tuple of int
-        The number of dimensions that it may have.
+    value : array_like
+        ``(height, width)`` or ``(height, width, channels)``; with ``ndim=4``, a batch of images with channels.
+    name, ndim
+        As in :func:`real_array`.
 
     Raises
     ------
     TypeError
-        If the values are integers (0 to 255, say) or no numbers at all.
+        If the values are integers, such as bytes from 0 to 255, or not numbers.
     ValueError
-        If a value lies outside [0, 1], is NaN, or the shape is wrong.
+        If a value is NaN or outside [0, 1], or the number of dimensions is another.
 
     Examples
     --------
-    >>> image([[0.0, 0.5], [0.5, 1.0]]).shape
-    (2, 2)
     >>> image(np.zeros((2, 2), "uint8"))
     Traceback (most recent call last):
     ...
-    TypeError: image has the dtype uint8; expected floats in [0, 1]: skimage.util.img_as_float32 converts it
+    TypeError: image has the dtype uint8; expected floats in [0, 1]: convert it with skimage.util.img_as_float32
     """
-    array = np.asarray(array)
+    array = np.asarray(value)
     if array.dtype.kind in "iub":
         raise TypeError(
-            f"{name} has the dtype {array.dtype}; expected floats in [0, 1]: skimage.util.img_as_float32 converts it"
+            f"{name} has the dtype {array.dtype}; expected floats in [0, 1]: convert it with skimage.util.img_as_float32"
         )
     array = real_array(array, name, ndim=ndim)
     low, high = array.min(), array.max()
@@ -94,69 +94,69 @@ def image(array, name="image", *, ndim=(2, 3)):
     return array
 
 
-def images(array, shape):
-    """Return ``array`` if it is a batch of images of one shape, each with values in [0, 1].
+def images(value: ArrayLike, shape: Sequence[int]) -> NDArray[np.floating]:
+    """Return a batch of images of a known shape: ``(n, *shape)``, with values in [0, 1].
 
     Parameters
     ----------
-    array : array_like
+    value : array_like
+        ``(n, height, width, channels)``.
     shape : tuple of int
         ``(height, width, channels)``.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(n, height, width, channels)``.
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`image` does, and if the images have another shape.
+        As in :func:`image`; ``ValueError`` also if the images have another shape.
 
     Examples
     --------
     >>> images(np.zeros((2, 8, 8, 1)), (8, 8, 1)).shape
     (2, 8, 8, 1)
     """
-    array = image(array, "images", ndim=4)
+    array = image(value, "images", ndim=4)
     if array.shape[1:] != tuple(shape):
         raise ValueError(f"images has the shape {array.shape}; expected (n, {', '.join(map(str, shape))})")
     return array
 
 
-def image_shape(shape, *, halvings=0):
-    """Return ``(height, width, channels)`` if it is a shape whose sides stay whole when halved that often.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not three whole numbers from 1, or a side cannot be halved.
-
-    Examples
-    --------
-    >>> image_shape([28, 28, 1], halvings=2)
-    (28, 28, 1)
-    """
-    if np.shape(shape) != (3,):
-        raise ValueError(f"image_shape is {shape!r}; expected (height, width, channels)")
-    shape = tuple(integer(size, "image_shape") for size in shape)
-    if any(side % 2**halvings for side in shape[:2]):
-        raise ValueError(
-            f"image_shape is {shape}; halved {halvings} times, height and width must be multiples of {2**halvings}: pad or "
-            "crop the pictures, or use fewer filters"
-        )
-    return shape
-
-
-def integer(value, name, *, minimum=1):
-    """Return ``value`` as an int of at least ``minimum``.
+def image_shape(value: Sequence[int], *, halvings: int = 0) -> tuple[int, int, int]:
+    """Return ``(height, width, channels)``. Height and width must stay integers when halved ``halvings`` times.
 
     Raises
     ------
     TypeError
-        If it is no whole number (a float or a bool, say).
+        If a size is not an integer.
     ValueError
-        If it is too small.
+        If there are not three sizes, a size is less than 1, or height or width cannot be halved that often.
+
+    Examples
+    --------
+    28 can be halved twice, to 14 and 7, but not three times:
+
+    >>> image_shape([28, 28, 1], halvings=2)
+    (28, 28, 1)
+    """
+    if np.shape(value) != (3,):
+        raise ValueError(f"image_shape is {value!r}; expected (height, width, channels)")
+    height, width, channels = (integer(size, "image_shape") for size in value)
+    if height % 2**halvings or width % 2**halvings:
+        raise ValueError(
+            f"image_shape is {(height, width, channels)}; halved {halvings} times, height and width must be multiples of "
+            f"{2**halvings}: pad or crop the images, or use fewer filters"
+        )
+    return height, width, channels
+
+
+def integer(value: Any, name: str, *, minimum: int = 1) -> int:
+    """Return an integer of at least ``minimum`` as an int.
+
+    Raises
+    ------
+    TypeError
+        If the value is not an integer; floats and bools are not.
+    ValueError
+        If it is less than ``minimum``.
 
     Examples
     --------
@@ -178,15 +178,15 @@ def integer(value, name, *, minimum=1):
     return value
 
 
-def pair(value, name, *, minimum=1):
-    """Return two whole numbers, a height and a width say, as a tuple of int.
+def pair(value: Any, name: str, *, minimum: int = 1) -> tuple[int, int]:
+    """Return two integers, such as a height and a width, as a tuple of int.
 
     Raises
     ------
     TypeError
-        If it is no sequence, or one of them no whole number.
+        If the value is not a sequence of integers.
     ValueError
-        If there are not two, or one is too small.
+        If there are not two of them, or one is less than ``minimum``.
 
     Examples
     --------
@@ -201,47 +201,52 @@ def pair(value, name, *, minimum=1):
         raise TypeError(f"{name} is {value!r}; expected a tuple of two whole numbers")
     if len(value := tuple(value)) != 2:
         raise ValueError(f"{name} is {value}; expected two whole numbers, for height and width")
-    return tuple(integer(number, name, minimum=minimum) for number in value)
+    first, second = value
+    return integer(first, name, minimum=minimum), integer(second, name, minimum=minimum)
 
 
-def real(value, name, *, minimum=-np.inf, maximum=np.inf):
-    """Return ``value`` as a finite float in [``minimum``, ``maximum``].
+def real(value: SupportsFloat, name: str, *, minimum: float = -np.inf, maximum: float = np.inf) -> float:
+    """Return a finite real number in [``minimum``, ``maximum``] as a float.
 
     Raises
     ------
     TypeError
-        If it is no real number.
+        If the value is not a real number; bools are not.
     ValueError
         If it is NaN, infinite or out of range.
 
     Examples
     --------
-    >>> real(0.1, "std", minimum=0)
-    0.1
+    >>> real(float("nan"), "std", minimum=0)
+    Traceback (most recent call last):
+    ...
+    ValueError: std is nan; expected a finite number in [0, inf]
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} is {value!r}; expected a real number")
     try:
-        value = float(value)
-    except OverflowError:
-        value = np.inf
-    if not np.isfinite(value) or not minimum <= value <= maximum:
-        raise ValueError(f"{name} is {value:g}; expected a finite number in [{minimum:g}, {maximum:g}]")
-    return value
+        number = float(value)
+    except OverflowError:  # an int beyond the largest float
+        number = np.inf
+    if not np.isfinite(number) or not minimum <= number <= maximum:
+        raise ValueError(f"{name} is {number:g}; expected a finite number in [{minimum:g}, {maximum:g}]")
+    return number
 
 
-def choice(value, name, allowed):
-    """Return ``value`` if it is one of ``allowed``; say which there are otherwise.
+def choice(value: T, name: str, allowed: Iterable[T]) -> T:
+    """Return a value that is one of ``allowed``.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If it is none of them; the message lists them.
 
     Examples
     --------
-    >>> choice("same", "padding", ["valid", "same"])
-    'same'
+    >>> choice("full", "padding", ["valid", "same"])
+    Traceback (most recent call last):
+    ...
+    ValueError: padding is 'full'; expected one of valid, same
     """
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(str, allowed))}")
@@ -249,7 +254,7 @@ def choice(value, name, allowed):
 
 
 def condition(value: ArrayLike, n: int, size: int) -> NDArray[np.float32]:
-    """Return the condition of n images as rows, whatever form it was given in.
+    """Return the condition of n images as rows ``(n, size)``, from any of the forms that labels may have.
 
     Parameters
     ----------
@@ -281,7 +286,7 @@ def condition(value: ArrayLike, n: int, size: int) -> NDArray[np.float32]:
     True
     """
     array = np.asarray(value)
-    if array.shape == (n, size) and size > 1:
+    if array.shape == (n, size):
         return real_array(array, "labels").astype(np.float32)
     if array.shape not in ((), (n,), (n, 1)):
         raise ValueError(

@@ -1,53 +1,33 @@
-"""The few lines that differ between TensorFlow, JAX and PyTorch. Everything else is written in Keras once.
+"""Differences between TensorFlow, JAX and PyTorch under Keras. All other code is the same on every backend.
 
-Which backend is used is Keras's own choice: the variable ``KERAS_BACKEND``, set before the first import.
+Keras chooses the backend: by the environment variable ``KERAS_BACKEND``, read when Keras is first imported.
 """
+
+from __future__ import annotations
 
 import contextlib
 import re
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 
 from imggen_lib import _validation as validate
 
+__all__ = ["data_parallel", "inference_function", "input_gradient", "mixed_precision"]
 
-def graphs_as_written():
-    """Have TensorFlow run its graphs as they were written, if there is only a CPU. On other backends it does nothing.
-
-    By default TensorFlow rewrites each new graph before it runs it, which pays for large networks that train for hours. For
-    those of this book it takes longer than it saves (measured for the first step of a small diffusion model: 7.2 seconds
-    with it, 4.9 without; later steps of five kinds of models were no slower). Later graphs are rewritten again after
-    ``tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})``.
-
-    Returns
-    -------
-    bool
-        Whether graphs run as they were written.
-
-    References
-    ----------
-    Larsen and Shpeisman, "TensorFlow graph optimizations", 2019.
-
-    Examples
-    --------
-    >>> graphs_as_written() in (True, False)
-    True
-    """
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    if tf.config.list_physical_devices("GPU"):
-        return False
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    return True
+# The compiled function of each network. An entry is deleted with its network, to which the function refers only weakly.
+_compiled: weakref.WeakKeyDictionary[keras.Model, Callable[..., Any]] = weakref.WeakKeyDictionary()
 
 
-def inference_function(network):
-    """Return a function that answers as a network in use does; on TensorFlow it is compiled once for any number of inputs.
+def inference_function(network: keras.Model) -> Callable[[Any], Any]:
+    """Return a function that evaluates a network in inference mode: no dropout, stored batch statistics.
 
-    It is Keras's ``predict_on_batch``, except on TensorFlow, where that compiles a network anew for the second number that
-    it is asked for: up to a second of work for the largest here, and a warning on the page.
+    On JAX and PyTorch it is Keras's ``predict_on_batch``. On TensorFlow, ``predict_on_batch`` compiles the network again
+    for the second batch size, which takes up to a second and prints a warning. Here it is compiled once, for every batch
+    size, and the compiled function is kept as long as the network exists.
 
     Parameters
     ----------
@@ -57,59 +37,72 @@ def inference_function(network):
     Returns
     -------
     callable
-        From one array, or a list of arrays for a network with several inputs, to one array or a list of arrays.
+        From one array, or a list of arrays if the network has several inputs, to one NumPy array or a list of them.
 
     Examples
     --------
+    Dropout is inactive, for a batch of any size:
+
     >>> import numpy as np
-    >>> network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    >>> inference_function(network)(np.zeros((5, 3))).shape
-    (5, 1)
+    >>> network = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5)])
+    >>> evaluate = inference_function(network)
+    >>> evaluate(np.ones((1, 3))).tolist(), float(evaluate(np.ones((100, 3))).min())
+    ([[1.0, 1.0, 1.0]], 1.0)
     """
     if keras.backend.backend() != "tensorflow":
         return network.predict_on_batch
     import tensorflow as tf
 
-    if not hasattr(network, "compiled_inference"):
-        signature = [tf.TensorSpec((None, *given.shape[1:]), given.dtype) for given in network.inputs]
-        network.compiled_inference = tf.function(
-            lambda *inputs: network(inputs[0] if len(inputs) == 1 else list(inputs), training=False),
-            input_signature=signature,
-            autograph=False,
-        )
+    if network not in _compiled:
+        _compiled[network] = _compile(network)
 
-    def answer(inputs):
-        inputs = inputs if isinstance(inputs, list) else [inputs]
-        inputs = [tf.convert_to_tensor(array, given.dtype) for array, given in zip(inputs, network.inputs, strict=True)]
-        return tf.nest.map_structure(keras.ops.convert_to_numpy, network.compiled_inference(*inputs))
+    def evaluate(inputs: Any) -> Any:
+        arrays = inputs if isinstance(inputs, list) else [inputs]
+        tensors = [tf.convert_to_tensor(array, spec.dtype) for array, spec in zip(arrays, network.inputs, strict=True)]
+        return tf.nest.map_structure(keras.ops.convert_to_numpy, _compiled[network](*tensors))
 
-    return answer
+    return evaluate
 
 
-def input_gradient(function, inputs):
-    """Return the gradient of a scalar function by its input.
+def _compile(network: keras.Model) -> Callable[..., Any]:
+    """Return a TensorFlow function that evaluates the network for any batch size."""
+    import tensorflow as tf
 
-    The result can itself be differentiated: a gradient penalty on a critic is trained through it.
+    reference: Callable[[], Any] = weakref.ref(network)
+
+    def call(*inputs: Any) -> Any:
+        return reference()(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
+
+    signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in network.inputs]
+    return tf.function(call, input_signature=signature, autograph=False)
+
+
+def input_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
+    """Return the gradient of a function with respect to its input.
+
+    The gradient can be differentiated again, so a gradient penalty can be part of a loss.
 
     Parameters
     ----------
     function : callable
-        Takes a tensor of the shape of ``inputs`` and returns a tensor of any shape; its sum is differentiated, so a
-        function that treats the rows of a batch independently gives each row's own gradient.
+        From a tensor of the shape of ``inputs`` to a tensor of any shape. The sum of its output is differentiated: if it
+        treats the rows of a batch independently, each row of the result is the gradient for that row.
     inputs : tensor
 
     Returns
     -------
     tensor
-        Of the shape of ``inputs``.
+        Of the shape of ``inputs``; zero where the output does not depend on them.
 
     Raises
     ------
     NotImplementedError
-        On a backend that this library does not know.
+        On other backends than TensorFlow, JAX and PyTorch.
 
     Examples
     --------
+    The derivative of x² is 2x:
+
     >>> from keras import ops
     >>> gradient = input_gradient(lambda x: x**2, ops.convert_to_tensor([1.0, 3.0]))
     >>> ops.convert_to_numpy(gradient)
@@ -132,24 +125,26 @@ def input_gradient(function, inputs):
 
         inputs = inputs if inputs.requires_grad else inputs.detach().requires_grad_(True)
         total = keras.ops.sum(function(inputs))
-        if not total.requires_grad:  # a constant
+        if not total.requires_grad:  # the output does not depend on the input
             return torch.zeros_like(inputs)
         return torch.autograd.grad(total, inputs, create_graph=True, materialize_grads=True)[0]
-    raise NotImplementedError(f"gradients by the input are not written for the Keras backend {backend}")
+    raise NotImplementedError(
+        f"the Keras backend is {backend}, for which input_gradient is not implemented; use tensorflow, jax or torch"
+    )
 
 
-def data_parallel(devices, batch_size):
-    """Return a context in which models are built and trained on several devices at once, each with its share of a batch.
+def data_parallel(devices: int, batch_size: int) -> AbstractContextManager[Any]:
+    """Return a context in which a model is built and trained on several devices, with JAX.
 
-    The weights are the same on all. Each device computes the gradient of its part of the batch, and all take the mean:
-    the gradient of the whole batch, as one device would have found it. So a training needs no other settings.
+    Each device has a copy of the weights and computes the gradient for its part of the batch; an all-reduce then gives
+    every device the mean. This is the gradient of the whole batch on one device, so no other setting has to change.
 
     Parameters
     ----------
     devices : int
-        How many; with 1 nothing is changed, on any backend.
+        Number of devices. With 1 the context changes nothing, on any backend.
     batch_size : int
-        Of the training to come.
+        Images in a training step; a multiple of ``devices``.
 
     Returns
     -------
@@ -157,8 +152,13 @@ def data_parallel(devices, batch_size):
 
     Raises
     ------
-    ValueError
-        If there are fewer devices, the batch cannot be shared equally, or the backend is not JAX.
+    TypeError, ValueError
+        If ``devices`` is not a positive integer, there are fewer devices, the batch cannot be divided equally, or the
+        backend is not JAX.
+
+    References
+    ----------
+    Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", arXiv:1706.02677, 2017.
 
     Examples
     --------
@@ -170,28 +170,26 @@ def data_parallel(devices, batch_size):
         return contextlib.nullcontext()
     if (backend := keras.backend.backend()) != "jax":
         raise ValueError(
-            f"devices is {devices} and Keras runs on {backend}; set KERAS_BACKEND=jax for more than one device"
+            f"devices is {devices} and Keras runs on {backend}; set KERAS_BACKEND=jax to use more than one device"
         )
     found = keras.distribution.list_devices()
     if devices > len(found):
-        raise ValueError(f"devices is {devices}, and JAX finds {len(found)} here: {', '.join(found)}")
+        raise ValueError(f"devices is {devices}; expected at most {len(found)}, the devices of JAX: {', '.join(found)}")
     if batch_size % devices:
-        raise ValueError(
-            f"batches of {batch_size} pictures cannot be shared equally among {devices} devices; expected a divisor"
-        )
+        raise ValueError(f"batch_size is {batch_size}; expected a multiple of the number of devices, {devices}")
     return keras.distribution.DataParallel(devices=found[:devices]).scope()
 
 
-def mixed_precision(wanted=True):
-    """Return a context in which networks are built that compute in half precision, if a GPU here is made for it.
+def mixed_precision(enabled: bool = True) -> AbstractContextManager[None]:
+    """Return a context in which networks are built that compute in bfloat16, if there is a GPU that supports it.
 
-    The numbers are brain floats, which reach as far as single precision and tell three digits apart, so no gradient is
-    lost for being small. Weights and what comes out of the networks of :mod:`imggen_lib.models.blocks` stay in single precision.
+    bfloat16 has the range of float32 with 8 bits of precision, so small gradients do not become zero and the loss needs no
+    scaling. Weights, and the outputs of the networks in :mod:`imggen_lib.models`, stay float32.
 
     Parameters
     ----------
-    wanted : bool
-        Without it nothing is changed.
+    enabled : bool
+        With False the context changes nothing.
 
     Returns
     -------
@@ -199,7 +197,8 @@ def mixed_precision(wanted=True):
 
     References
     ----------
-    Micikevicius et al., "Mixed precision training", ICLR 2018.
+    Micikevicius et al., "Mixed precision training", ICLR 2018. Kalamkar et al., "A study of BFLOAT16 for deep learning
+    training", arXiv:1905.12322, 2019.
 
     Examples
     --------
@@ -208,11 +207,12 @@ def mixed_precision(wanted=True):
     >>> network.weights[0].dtype
     'float32'
     """
-    return _policy("mixed_bfloat16") if wanted and _has_brain_floats() else contextlib.nullcontext()
+    return _dtype_policy("mixed_bfloat16") if enabled and _supports_bfloat16() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
-def _policy(name):
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Set Keras's global dtype policy inside the context."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -221,8 +221,8 @@ def _policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def _has_brain_floats():
-    """Whether there is a GPU that multiplies brain floats faster: NVIDIA's, from the compute capability 8.0 on."""
+def _supports_bfloat16() -> bool:
+    """Return whether there is an NVIDIA GPU of compute capability 8.0 or higher, which multiplies bfloat16 faster."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -231,7 +231,7 @@ def _has_brain_floats():
     if keras.backend.backend() == "jax":
         import jax
 
-        # AMD's devices have names there, such as gfx942.
+        # For AMD's devices JAX gives a name here, such as gfx942; a CPU does not have the attribute.
         number = re.fullmatch(r"\d+(\.\d+)?", str(getattr(jax.devices()[0], "compute_capability", "")))
         return number is not None and float(number[0]) >= 8
     return False

@@ -153,7 +153,7 @@ def _sample(arguments: argparse.Namespace) -> int:
             raise ValueError(f"{arguments.model} does not support --guidance-scale; only conditional diffusion models do")
         options["guidance_scale"] = arguments.guidance_scale
     images = model.sample(n, seed=seed, **options)
-    with io.replacing(output) as temporary:
+    with io.atomic_write(output) as temporary:
         if output.suffix == ".npz":
             np.savez_compressed(temporary, images=images)
         else:

@@ -308,7 +308,7 @@ def _evaluate_captions(model: GenerativeModel, seed: int) -> Evaluation:
     parts = []
     for name, combinations in zip(("training", "held-out"), marble_captions.combinations(), strict=True):
         choices = np.random.default_rng(seed).choice(combinations, NUM_CAPTIONED)
-        rows = marble_captions.encode([marble_captions.caption(choice) for choice in choices])
+        rows = marble_captions.encode([marble_captions.from_choice(choice) for choice in choices])
         shown = caption_matches(model.sample(NUM_CAPTIONED, seed=seed, labels=rows, guidance_scale=GUIDANCE_SCALE), choices)
         values[f"{name} attributes"], values[f"{name} captions"] = float(shown.mean()), float(shown.all(axis=1).mean())
         parts.append(f"{shown.mean():.1%} of attributes and {shown.all(axis=1).mean():.1%} of whole {name} captions shown")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place and moved into it, read with a clear word on damage."""
+"""Reading and writing files: atomic writes, checksums, ``.npz`` archives, images, files of the package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import os
 import threading
 import zipfile
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -21,40 +23,54 @@ from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 
+__all__ = [
+    "atomic_write", "contact_sheet", "data_path", "read_image", "read_npz", "sha256", "verify_checksum", "write_contact_sheet",
+]  # fmt: skip
+
 
 @contextlib.contextmanager
-def replacing(path):
-    """Give a temporary path to write to; move it to ``path`` when the block ends well, and remove it when it does not.
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Provide a temporary path, and move what was written there to ``path`` when the block succeeds.
 
-    A reader of ``path`` sees the old file or the new one, never half of it: the move is atomic on one file system.
+    A process that reads ``path`` sees the old file or the complete new one. If the block raises, the old file stays and
+    the temporary file is removed.
 
     Parameters
     ----------
     path : path_like
-        Where the finished file belongs. Its folder must exist.
+        The file to write. Its folder must exist.
 
     Yields
     ------
     pathlib.Path
-        A path in the same folder, with the same suffix.
+        A path in the same folder with the same suffix. The block must create this file.
 
     Raises
     ------
     FileNotFoundError
         If the folder does not exist.
 
+    References
+    ----------
+    POSIX.1-2017, ``rename``: replacing a file on the same file system is atomic.
+
     Examples
     --------
+    The old file is complete until the block ends:
+
     >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> with replacing(folder / "note.txt") as temporary:
-    ...     _ = temporary.write_text("whole")
-    >>> [file.name for file in folder.iterdir()]
-    ['note.txt']
+    >>> note = Path(tempfile.mkdtemp()) / "note.txt"
+    >>> _ = note.write_text("old")
+    >>> with atomic_write(note) as temporary:
+    ...     _ = temporary.write_text("new")
+    ...     print(note.read_text())
+    old
+    >>> note.read_text()
+    'new'
     """
     path = Path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"the folder {path.parent} does not exist: create it, or choose another place")
+        raise FileNotFoundError(f"the folder {path.parent} does not exist: create it, or choose another folder")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}{path.suffix}")
     try:
         yield temporary
@@ -65,55 +81,72 @@ def replacing(path):
         temporary.unlink(missing_ok=True)
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits.
+
+    References
+    ----------
+    FIPS 180-4, "Secure Hash Standard", 2015.
 
     Examples
     --------
-    >>> len(sha256(__file__))
-    64
+    The first example of the standard, the three bytes ``abc``:
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "abc"
+    >>> _ = path.write_bytes(b"abc")
+    >>> sha256(path)
+    'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
     """
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(path, expected, *, advice):
-    """Raise if a file is missing or not the one that was meant.
+def verify_checksum(path: str | os.PathLike[str], expected: str, *, advice: str) -> None:
+    """Check that a file exists and has the expected SHA-256.
 
     Parameters
     ----------
     path : path_like
     expected : str
-        The SHA-256 that it must have.
+        64 hexadecimal digits.
     advice : str
-        What the reader can do about a damaged file.
+        What the user can do about a missing or damaged file; the last sentence of the error message.
 
     Raises
     ------
     FileNotFoundError
-        If it is not there.
+        If the file does not exist.
     ValueError
-        If its checksum is another.
+        If it has another checksum.
 
     Examples
     --------
-    >>> verify(__file__, sha256(__file__), advice="none needed")
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "weights.npz"
+    >>> _ = path.write_bytes(b"abc")
+    >>> verify_checksum(path, sha256(path), advice="Download it again")
+    >>> _ = path.write_bytes(b"abd")
+    >>> verify_checksum(path, "ba78" + 60 * "0", advice="Download it again")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: ...weights.npz is damaged: its SHA-256 begins with a52d159f262b, expected ba7800000000. Download it again
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing: {advice}")
+        raise FileNotFoundError(f"{path} is missing. {advice}")
     actual = sha256(path)
     if actual != expected:
         raise ValueError(f"{path} is damaged: its SHA-256 begins with {actual[:12]}, expected {expected[:12]}. {advice}")
 
 
-def read_npz(path, names=None):
-    """Read arrays from an ``.npz`` file, never executing anything that is in it.
+def read_npz(path: str | os.PathLike[str], names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Read arrays from an ``.npz`` file. Pickled objects are rejected, so no code in the file is executed.
 
     Parameters
     ----------
     path : path_like
     names : sequence of str, optional
-        The arrays that must be there; all that are there without it.
+        The arrays to read, all of which must exist; by default every array of the file.
 
     Returns
     -------
@@ -122,36 +155,36 @@ def read_npz(path, names=None):
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is no ``.npz`` file, is damaged, or lacks one of the arrays.
+        If it is not an ``.npz`` file, is damaged, or lacks one of the arrays.
 
     Examples
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.npz"
-    >>> np.savez(path, images=np.zeros((2, 3)))
-    >>> read_npz(path, ["images"])["images"].shape
-    (2, 3)
+    >>> np.savez(path, images=np.zeros((2, 3)), labels=[4, 2])
+    >>> read_npz(path, ["labels"])
+    {'labels': array([4, 2])}
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    path = _existing(path)
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
+            raise ValueError("it contains a single array without a name")
         with archive:
             missing = [name for name in names or () if name not in archive.files]
             if missing:
-                raise ValueError(f"it holds {archive.files}, not {missing}")
+                raise ValueError(f"it contains {archive.files}, not {missing}")
             return {name: archive[name] for name in names or archive.files}
     except (ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError) as error:
-        raise ValueError(f"{path} is not a usable .npz file ({error}); make or download it again") from error
+        raise ValueError(f"{path} is not a usable .npz file ({error}): create or download it again") from error
 
 
-def read_image(path):
-    """Read a picture of your own: any format that scikit-image reads.
+def read_image(path: str | os.PathLike[str]) -> NDArray[np.floating]:
+    """Read an image file in any format that scikit-image reads.
+
+    The orientation in a JPEG file's Exif data is applied, CMYK is converted to RGB, and an alpha channel is dropped.
 
     Parameters
     ----------
@@ -160,15 +193,15 @@ def read_image(path):
     Returns
     -------
     numpy.ndarray
-        float32 in [0, 1], upright, ``(height, width)`` if grey, ``(height, width, 3)`` if in colour; transparency is left
-        out.
+        float32 in [0, 1]: ``(height, width)`` if grey, ``(height, width, 3)`` if in colour.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
-        If it is no picture, is damaged, holds several, or numbers outside the range of its type.
+        If its format is not supported, it is damaged, it contains several images, or its values are outside the range of
+        their type.
 
     Examples
     --------
@@ -178,25 +211,25 @@ def read_image(path):
     >>> read_image(path)[0, 0].tolist()
     [1.0, 0.0, 0.0]
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    path = _existing(path)
     try:
-        image = skimage.util.img_as_float32(_pixels(path))
-    # The plugins raise whatever they like about a file that they cannot make sense of.
+        image = skimage.util.img_as_float32(_read_pixels(path))
+    # The plugins of scikit-image raise errors of many types for a file that they cannot read.
     except Exception as error:
-        raise ValueError(f"{path} is no picture that can be read, or damaged ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"{path} is not a readable image: unsupported format or damaged file ({type(error).__name__}: {error})"
+        ) from error
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[-1] not in (2, 3, 4)):
-        raise ValueError(f"{path} holds an array of shape {image.shape}; expected one picture, grey or in colour")
+        raise ValueError(f"{path} contains an array of shape {image.shape}; expected one image, grey or in colour")
     if image.ndim == 3:
         image = image[..., 0] if image.shape[-1] == 2 else image[..., :3]
     return validate.image(image, str(path))
 
 
-def _pixels(path):
-    """The numbers in the file. A photograph may lie on its side, and one that is to be printed may have four inks."""
+def _read_pixels(path: Path) -> NDArray[Any]:
+    """Return the array of an image file; a JPEG file is rotated by its Exif orientation and converted to grey or RGB."""
     with open(path, "rb") as file:
-        if file.read(2) != b"\xff\xd8":  # no JPEG
+        if file.read(2) != b"\xff\xd8":  # not JPEG
             return skimage.io.imread(path)
     with PIL.Image.open(path) as photograph:
         upright = PIL.ImageOps.exif_transpose(photograph)
@@ -258,12 +291,19 @@ def write_contact_sheet(path: str | os.PathLike[str], images: ArrayLike) -> None
     PIL.Image.fromarray(np.round(sheet * 255).astype(np.uint8)).save(path)
 
 
-def data_path(*parts):
-    """Return the path of a file of the package ``imggen_lib.data``: the same way for a wheel and a checkout.
+def _existing(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a file that exists."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    return Path(path)
+
+
+def data_path(*parts: str) -> Path:
+    """Return the path of a file in the package ``imggen_lib.data``, in a source checkout or an installed wheel.
 
     Examples
     --------
-    >>> data_path("fashion_mnist.npz").name
-    'fashion_mnist.npz'
+    >>> data_path("weights", "gan.json").parts[-2:]
+    ('weights', 'gan.json')
     """
     return Path(str(importlib.resources.files("imggen_lib.data").joinpath(*parts)))

@@ -1,6 +1,6 @@
-"""Noise models: what disturbs a picture, with what law, and what that does to its range; and pictures of noise alone.
+"""Noise models for images, with their means and variances, and noise images with a given power spectrum.
 
-With x for the clean value of a pixel, what the functions below give has
+For a pixel of value x, the expected value and the variance of the noisy pixel, before clipping, are
 
 ======================= ============================ ==========================================
 function                mean                         variance
@@ -12,230 +12,178 @@ function                mean                         variance
 ``add_speckle``         x                            std² x²
 ======================= ============================ ==========================================
 
-where s is ``salt_share``, and nothing is clipped.
+where s is ``salt_share``.
+
+The ``add_`` functions share these parameters, results and errors:
+
+- ``image``: floating-point values in [0, 1], ``(height, width)`` or ``(height, width, channels)``. It is not changed. The
+  result has its shape and dtype. Every pixel and channel has independent noise.
+- ``rng``: a :class:`numpy.random.Generator`, or an int as the seed of a new one. The same seed gives the same noise.
+- ``clip``: whether to clip the result to [0, 1]. Clipping gives a valid image but changes the noise: near black and white
+  its mean is no longer 0.
+- ``TypeError`` if the image has integer values, or the strength of the noise is not a real number; ``ValueError`` if the
+  image has values outside [0, 1], or the strength is out of its range.
+
+``skimage.util.random_noise`` has all of these noises but the uniform one; it takes variances and clips by default.
+
+References
+----------
+Gonzalez and Woods, "Digital Image Processing", 4th edition, Pearson, 2018, section 5.2.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 
+__all__ = [
+    "add_gaussian", "add_poisson", "add_salt_and_pepper", "add_speckle", "add_uniform", "power_law_noise", "white_noise",
+]  # fmt: skip
 
-def add_gaussian(image, std, *, rng, clip=False):
-    r"""Add Gaussian noise, independent in every pixel and channel.
+Array = NDArray[np.floating]
+Rng = np.random.Generator | int
+
+
+def add_gaussian(image: ArrayLike, std: float, *, rng: Rng, clip: bool = False) -> Array:
+    r"""Add Gaussian noise.
 
     .. math:: p(e) = \frac{1}{\sqrt{2 \pi \sigma^2}} \exp\left(-\frac{e^2}{2 \sigma^2}\right)
 
     Parameters
     ----------
     image : array_like
-        Floating-point values in [0, 1], ``(height, width)`` or ``(height, width, channels)``.
+        As for all noises, see :mod:`imggen_lib.noise`; so are ``rng``, ``clip``, the result and the errors.
     std : float
-        The standard deviation, at least 0, in units of the image.
-    rng : numpy.random.Generator or int
-        Where the randomness comes from; the same seed gives the same noise.
-    clip : bool
-        Whether to cut the result to [0, 1]. Clipping makes a valid picture, and changes the noise: it is no longer
-        Gaussian, nor of mean 0, near black and white.
-
-    Returns
-    -------
-    numpy.ndarray
-        The shape and dtype of ``image``.
-
-    Raises
-    ------
-    TypeError
-        If the image holds integers, or ``std`` is no number.
-    ValueError
-        If the image leaves [0, 1] or ``std`` is negative.
-
-    See Also
-    --------
-    skimage.util.random_noise : ``mode="gaussian"`` takes the variance.
+        Standard deviation of the noise, at least 0, in units of the image.
 
     Examples
     --------
-    >>> grey = np.full((100, 100), 0.5)
-    >>> bool(abs(add_gaussian(grey, 0.1, rng=0).std() - 0.1) < 0.002)
-    True
+    The mean of n noisy copies has noise of standard deviation ``std / sqrt(n)``:
+
+    >>> rng, grey = np.random.default_rng(0), np.full((100, 100), 0.5)
+    >>> mean = np.mean([add_gaussian(grey, 0.2, rng=rng) for _ in range(16)], axis=0)
+    >>> round(float(mean.std()), 3)
+    0.05
     """
     image = validate.image(image)
     std = validate.real(std, "std", minimum=0)
     return _add(image, np.random.default_rng(rng).normal(0, std, image.shape), clip)
 
 
-def add_uniform(image, half_width, *, rng, clip=False):
-    r"""Add noise that is uniform on [-a, a], independent in every pixel and channel.
-
-    The half-width a is not the standard deviation: that is :math:`a / \sqrt{3}`.
+def add_uniform(image: ArrayLike, half_width: float, *, rng: Rng, clip: bool = False) -> Array:
+    r"""Add noise that is uniform on [-a, a]. Its standard deviation is :math:`a / \sqrt{3}`.
 
     Parameters
     ----------
     image : array_like
-        Floating-point values in [0, 1], ``(height, width)`` or ``(height, width, channels)``.
+        As for all noises, see :mod:`imggen_lib.noise`; so are ``rng``, ``clip``, the result and the errors.
     half_width : float
-        The largest size a of the noise, at least 0, in units of the image.
-    rng : numpy.random.Generator or int
-        Where the randomness comes from; the same seed gives the same noise.
-    clip : bool
-        Whether to cut the result to [0, 1].
-
-    Returns
-    -------
-    numpy.ndarray
-        The shape and dtype of ``image``.
-
-    Raises
-    ------
-    TypeError
-        If the image holds integers, or ``half_width`` is no number.
-    ValueError
-        If the image leaves [0, 1] or ``half_width`` is negative.
+        Bound a of the noise, at least 0, in units of the image.
 
     Examples
     --------
-    >>> grey = np.full((100, 100), 0.5)
-    >>> bool(abs(add_uniform(grey, 0.3, rng=0).std() - 0.3 / np.sqrt(3)) < 0.002)
-    True
+    >>> noisy = add_uniform(np.full((100, 100), 0.5), 0.3, rng=0)
+    >>> noisy.min().round(3), noisy.max().round(3), noisy.std().round(3)
+    (np.float64(0.2), np.float64(0.8), np.float64(0.173))
     """
     image = validate.image(image)
     half_width = validate.real(half_width, "half_width", minimum=0)
     return _add(image, np.random.default_rng(rng).uniform(-half_width, half_width, image.shape), clip)
 
 
-def add_salt_and_pepper(image, amount, *, rng, salt_share=0.5):
-    """Replace a random share of the values by white (salt) and black (pepper), independently in every pixel and channel.
-
-    The result is a valid picture, so there is nothing to clip.
+def add_salt_and_pepper(image: ArrayLike, amount: float, *, rng: Rng, salt_share: float = 0.5) -> Array:
+    """Replace random values by 1 (salt) or 0 (pepper). The result is in [0, 1] without clipping.
 
     Parameters
     ----------
     image : array_like
-        Floating-point values in [0, 1], ``(height, width)`` or ``(height, width, channels)``.
+        As for all noises, see :mod:`imggen_lib.noise`; so are ``rng``, the result and the errors.
     amount : float
-        The probability, in [0, 1], that a value is replaced.
-    rng : numpy.random.Generator or int
-        Where the randomness comes from; the same seed gives the same noise.
+        Probability, in [0, 1], that a value is replaced.
     salt_share : float
-        The probability, in [0, 1], that a replaced value becomes 1 and not 0.
-
-    Returns
-    -------
-    numpy.ndarray
-        The shape and dtype of ``image``.
-
-    Raises
-    ------
-    TypeError
-        If the image holds integers, or ``amount`` or ``salt_share`` is no number.
-    ValueError
-        If the image, ``amount`` or ``salt_share`` leaves [0, 1].
-
-    See Also
-    --------
-    skimage.util.random_noise : ``mode="s&p"``, with ``salt_vs_pepper``.
+        Probability, in [0, 1], that a replaced value becomes 1 and not 0; ``salt_vs_pepper`` in scikit-image.
 
     Examples
     --------
-    >>> grey = np.full((100, 100), 0.5)
-    >>> values, counts = np.unique(add_salt_and_pepper(grey, 0.1, rng=0), return_counts=True)
-    >>> values.tolist(), bool(abs(counts[1] / grey.size - 0.9) < 0.01)
-    ([0.0, 0.5, 1.0], True)
+    A tenth of the values is replaced; one in five of these becomes white:
+
+    >>> noisy = add_salt_and_pepper(np.full((1000, 1000), 0.5), 0.1, rng=0, salt_share=0.2)
+    >>> {value: round(float(np.mean(noisy == value)), 3) for value in (0.0, 0.5, 1.0)}
+    {0.0: 0.08, 0.5: 0.9, 1.0: 0.02}
     """
     image = validate.image(image)
     amount = validate.real(amount, "amount", minimum=0, maximum=1)
     salt_share = validate.real(salt_share, "salt_share", minimum=0, maximum=1)
-    # One number decides both: salt below amount * salt_share, pepper from there to amount, nothing above.
-    chance = np.random.default_rng(rng).random(image.shape)
+    # One uniform number decides both: salt below amount * salt_share, pepper from there to amount, unchanged above.
+    uniform = np.random.default_rng(rng).random(image.shape)
     noisy = image.copy()
-    noisy[chance < amount] = 0
-    noisy[chance < amount * salt_share] = 1
+    noisy[uniform < amount] = 0
+    noisy[uniform < amount * salt_share] = 1
     return noisy
 
 
-def add_poisson(image, photons, *, rng, clip=False):
-    r"""Count photons: the noise of light itself, independent in every pixel and channel.
+def add_poisson(image: ArrayLike, photons: float, *, rng: Rng, clip: bool = False) -> Array:
+    r"""Replace each value by a photon count (shot noise).
 
-    A pixel of brightness x receives a random number k of photons with the mean :math:`\lambda = x N`, and shows k / N.
+    A pixel of value x records a random number k of photons with the mean :math:`\lambda = x N`, and its noisy value is
+    k / N.
 
     .. math:: P(k) = \frac{\lambda^k}{k!} e^{-\lambda}
 
     Parameters
     ----------
     image : array_like
-        Floating-point values in [0, 1], ``(height, width)`` or ``(height, width, channels)``.
+        As for all noises, see :mod:`imggen_lib.noise`; so are ``rng``, ``clip``, the result and the errors. Without
+        clipping, bright pixels can exceed 1; no pixel is below 0.
     photons : float
-        The mean number N of photons in a pixel of brightness 1, from 0.001 to 1e15. Fewer photons, more noise.
-    rng : numpy.random.Generator or int
-        Where the randomness comes from; the same seed gives the same noise.
-    clip : bool
-        Whether to cut the result to [0, 1]. Nothing falls below 0, and bright pixels rise above 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        The shape and dtype of ``image``.
-
-    Raises
-    ------
-    TypeError
-        If the image holds integers, or ``photons`` is no number.
-    ValueError
-        If the image leaves [0, 1] or ``photons`` its range.
+        Mean number N of photons in a pixel of value 1, from 0.001 to 1e15. Fewer photons give more noise.
 
     See Also
     --------
-    skimage.util.random_noise : ``mode="poisson"`` takes no number of photons; it counts the different values in the image
-        and rounds their number up to a power of two.
+    skimage.util.random_noise : With ``mode="poisson"``, it sets N to the number of distinct values in the image, rounded up
+        to a power of two.
 
     Examples
     --------
-    >>> grey = np.full((100, 100), 0.5)
-    >>> bool(abs(add_poisson(grey, 200, rng=0).std() - np.sqrt(0.5 / 200)) < 0.001)
-    True
+    Black has no noise. With N = 4, values are multiples of 1/4, and white has the variance 1/4:
+
+    >>> add_poisson([[0.0, 0.0, 1.0, 1.0, 1.0]], 4, rng=0)
+    array([[0.  , 0.  , 0.5 , 0.  , 1.75]])
+    >>> float(add_poisson(np.ones((500, 500)), 4, rng=0).var().round(2))
+    0.25
     """
     image = validate.image(image)
     photons = validate.real(photons, "photons", minimum=1e-3, maximum=1e15)
-    # In double precision: float16 ends at 65504 photons.
+    # In double precision, because the largest float16 is 65504.
     noisy = (np.random.default_rng(rng).poisson(image.astype(np.float64) * photons) / photons).astype(image.dtype)
     return np.clip(noisy, 0, 1) if clip else noisy
 
 
-def add_speckle(image, std, *, rng, clip=False):
-    r"""Add noise in proportion to the brightness: y = x (1 + e) with Gaussian e, independent in every pixel and channel.
+def add_speckle(image: ArrayLike, std: float, *, rng: Rng, clip: bool = False) -> Array:
+    """Add noise in proportion to the value of the pixel: y = x (1 + e) with Gaussian e.
 
-    Radar, ultrasound and lasers show such noise after averaging several looks. (A single look multiplies by an
-    exponentially distributed number, which has the mean 1 and the standard deviation 1.)
+    It approximates speckle in radar, ultrasound and laser images that are averages of several looks. A single look
+    multiplies by an exponentially distributed number of mean 1 and standard deviation 1.
 
     Parameters
     ----------
     image : array_like
-        Floating-point values in [0, 1], ``(height, width)`` or ``(height, width, channels)``.
+        As for all noises, see :mod:`imggen_lib.noise`; so are ``rng``, ``clip``, the result and the errors.
     std : float
-        The standard deviation of e, at least 0: the noise as a fraction of the brightness.
-    rng : numpy.random.Generator or int
-        Where the randomness comes from; the same seed gives the same noise.
-    clip : bool
-        Whether to cut the result to [0, 1].
+        Standard deviation of e, at least 0: the noise relative to the value of the pixel.
 
-    Returns
-    -------
-    numpy.ndarray
-        The shape and dtype of ``image``.
-
-    Raises
-    ------
-    TypeError
-        If the image holds integers, or ``std`` is no number.
-    ValueError
-        If the image leaves [0, 1] or ``std`` is negative.
-
-    See Also
-    --------
-    skimage.util.random_noise : ``mode="speckle"`` takes the variance.
+    References
+    ----------
+    Goodman, "Some fundamental properties of speckle", Journal of the Optical Society of America 66, 1976.
 
     Examples
     --------
+    A pixel that is eight times as bright has eight times the noise:
+
     >>> dark, bright = (add_speckle(np.full((100, 100), x), 0.2, rng=0) for x in (0.1, 0.8))
     >>> round(float(bright.std() / dark.std()), 6)
     8.0
@@ -245,98 +193,106 @@ def add_speckle(image, std, *, rng, clip=False):
     return _add(image, image * np.random.default_rng(rng).normal(0, std, image.shape), clip)
 
 
-def white_noise(shape, *, rng):
-    """Draw a picture of nothing but noise: an independent standard normal number for every pixel and channel.
+def white_noise(shape: Sequence[int], *, rng: Rng) -> NDArray[np.float32]:
+    """Return an image of independent standard normal values.
 
-    It has the mean 0 and the variance 1, so it is no image in [0, 1]; to see it, show ``0.5 + 0.2 * noise``, clipped.
+    To display it, show ``0.5 + 0.2 * noise`` clipped to [0, 1].
 
     Parameters
     ----------
     shape : tuple of int
         ``(height, width)`` or ``(height, width, channels)``.
     rng : numpy.random.Generator or int
-        Where the randomness comes from; the same seed gives the same noise.
 
     Returns
     -------
     numpy.ndarray
-        float32 of that shape.
+        float32, of mean 0 and variance 1.
 
     Raises
     ------
     TypeError
-        If the shape is no sequence of whole numbers.
+        If the shape is not a sequence of integers.
     ValueError
-        If it has another number of dimensions, or an empty one.
+        If it does not have two or three positive sizes.
 
     Examples
     --------
-    >>> snow = white_noise((100, 100), rng=0)
-    >>> bool(abs(snow.mean()) < 0.03), bool(abs(snow.std() - 1) < 0.03)
-    (True, True)
+    The power spectrum is flat: low and high frequencies have the same mean power.
+
+    >>> power = np.abs(np.fft.fft2(white_noise((256, 256), rng=0), norm="ortho")) ** 2
+    >>> float(power[1:128].mean().round(1)), float(power[:, 1:128].mean().round(1))
+    (1.0, 1.0)
     """
     return np.random.default_rng(rng).standard_normal(_shape(shape), dtype=np.float32)
 
 
-def power_law_noise(shape, exponent, *, rng):
-    r"""Draw noise whose power falls with the frequency f like :math:`1 / f^a`: snow for a = 0, clouds for a = 2 to 3.
+def power_law_noise(shape: Sequence[int], exponent: float, *, rng: Rng) -> NDArray[np.float32]:
+    r"""Return noise whose power spectrum is proportional to :math:`1 / f^a`: white for a = 0, cloud-like for a = 2 to 3.
 
-    White noise is taken apart into waves; each wave is multiplied by :math:`f^{-a/2}`, so that its power, the square, is
-    multiplied by :math:`f^{-a}`. The mean, f = 0, is left out. Each channel is noise of its own. The picture wraps around:
-    its left edge continues its right edge, and its top its bottom.
+    The Fourier transform of white noise is multiplied by :math:`f^{-a/2}`, so its power is multiplied by :math:`f^{-a}`.
+    The mean, f = 0, is set to 0. Channels are independent. The image is periodic: it can be tiled without a seam.
 
     Parameters
     ----------
     shape : tuple of int
         ``(height, width)`` or ``(height, width, channels)``, at least two pixels.
     exponent : float
-        a, from -10 to 10: 0 is white, 1 is often called pink, 2 is near that of photographs, below 0 the fine is
-        stronger than the coarse.
+        a, from -10 to 10: 1 is pink noise, and natural images have about 2. Below 0, high frequencies are stronger than low
+        ones.
     rng : numpy.random.Generator or int
-        Where the randomness comes from; the same seed gives the same noise.
 
     Returns
     -------
     numpy.ndarray
-        float32 of that shape. Every channel is scaled to the mean 0 and the variance 1; to see it, show
-        ``0.5 + 0.2 * noise``, clipped.
+        float32. Every channel is scaled to mean 0 and variance 1.
 
     Raises
     ------
     TypeError
-        If the shape is no sequence of whole numbers, or the exponent no number.
+        If the shape is not a sequence of integers, or the exponent is not a real number.
     ValueError
-        If the shape has another number of dimensions or fewer than two pixels, or the exponent leaves its range.
+        If the shape does not have two or three positive sizes, has a single pixel, or the exponent is out of range.
+
+    References
+    ----------
+    Field, "Relations between the statistics of natural images and the response properties of cortical cells", Journal of
+    the Optical Society of America A 4, 1987.
 
     Examples
     --------
-    >>> clouds = power_law_noise((64, 64), 2.5, rng=0)
-    >>> bool(abs(clouds.mean()) < 1e-6), round(float(clouds.std()), 5)
-    (True, 1.0)
+    The larger the exponent, the stronger the correlation of neighbouring pixels:
+
+    >>> for exponent in (1, 2, 3):
+    ...     noise = power_law_noise((256, 256), exponent, rng=0)
+    ...     print(exponent, f"{np.mean(noise[:, 1:] * noise[:, :-1]):.2f}")
+    1 0.30
+    2 0.80
+    3 0.99
     """
     height, width, *channels = _shape(shape)
     exponent = validate.real(exponent, "exponent", minimum=-10, maximum=10)
     if height * width < 2:
-        raise ValueError(f"shape is {tuple(shape)}; expected at least two pixels, since one has nothing to vary against")
+        raise ValueError(f"shape is {tuple(shape)}; expected at least two pixels, because a single one has no spectrum")
     white = white_noise(shape, rng=rng).astype(np.float64)
     frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.rfftfreq(width))
-    frequency[0, 0] = 1  # the mean, which is left out below: any number whose power exists
+    frequency[0, 0] = 1  # avoids a division by zero; the gain there is set to 0 below
     gain = frequency ** (-exponent / 2)
     gain[0, 0] = 0
-    waves = np.fft.rfft2(white, axes=(0, 1)) * gain.reshape(*gain.shape, *(1 for _ in channels))
-    noise = np.fft.irfft2(waves, s=(height, width), axes=(0, 1))
+    spectrum = np.fft.rfft2(white, axes=(0, 1)) * gain.reshape(*gain.shape, *(1 for _ in channels))
+    noise = np.fft.irfft2(spectrum, s=(height, width), axes=(0, 1))
     return (noise / noise.std(axis=(0, 1))).astype(np.float32)
 
 
-def _add(image, noise, clip):
-    """Add in the image's own precision, into the array of the noise, and clip if asked."""
+def _add(image: Array, noise: Array, clip: bool) -> Array:
+    """Add in the precision of the image, reusing the memory of the noise."""
     noisy = noise.astype(image.dtype, copy=False)
     noisy += image
     return np.clip(noisy, 0, 1, out=noisy) if clip else noisy
 
 
-def _shape(shape):
-    """Return the shape of a picture, ``(height, width)`` or ``(height, width, channels)``, as a tuple of int."""
+def _shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return ``(height, width)`` or ``(height, width, channels)`` as a tuple of int."""
     if isinstance(shape, str) or not np.iterable(shape):
         raise TypeError(f"shape is {shape!r}; expected (height, width) or (height, width, channels)")
     sizes = tuple(validate.integer(size, "a size in shape") for size in shape)

@@ -182,15 +182,15 @@ def _save_weights(model: keras.Model, path: Path, record: dict[str, Any]) -> Non
     # `not all` instead of `any`, so that NaN is refused too.
     if not all(np.abs(array).max(initial=0) <= np.finfo(np.float16).max for array in arrays.values()):
         raise ValueError(f"a weight is NaN or too large for float16, so {path} was not written: has training diverged?")
-    with io.replacing(path) as temporary:
+    with io.atomic_write(path) as temporary:
         np.savez_compressed(temporary, **{name: array.astype(np.float16) for name, array in arrays.items()})
-    with io.replacing(path.with_suffix(".json")) as temporary:
+    with io.atomic_write(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**record, "sha256": io.sha256(path)}, indent=2) + "\n", encoding="utf-8")
 
 
 def _load_weights(path: Path) -> keras.Model:
     facts = record(path)
-    io.verify(path, facts["sha256"], advice="Install the package again, or train the model again")
+    io.verify_checksum(path, facts["sha256"], advice="Install the package again, or train the model again")
     recipe = recipes.get(facts["model"]).override(**facts.get("settings", {}))
     size = Condition.from_description(facts["condition"]).size
     model = recipe.model(tuple(facts["image_shape"]), size, seed=facts["seed"])
@@ -248,7 +248,7 @@ def _named_weights(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
 def _save_keras(model: keras.Model, path: Path, record: dict[str, Any]) -> None:
     import keras
 
-    with io.replacing(path) as temporary:
+    with io.atomic_write(path) as temporary:
         model.save(temporary)
         # Keras does not save the states of random generators; a resumed training needs them.
         seeds = [keras.ops.convert_to_numpy(state).tolist() for state in _seed_states(model)]

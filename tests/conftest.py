@@ -1,3 +1,4 @@
+import functools
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -38,17 +39,18 @@ def rng():
 
 @pytest.fixture(scope="session")
 def tiny_gan():
-    """Build a compiled GAN of 8x8 pictures that trains in milliseconds, with dropout and batch normalisation."""
+    """Build a compiled GAN of 8x8 images that trains in milliseconds, with dropout; eager, so that nothing is traced."""
 
-    def build(**options):
+    def build(*, num_classes=None, **options):
         import keras
 
         from imggen_lib import models
 
         keras.utils.set_random_seed(0)
         gan = models.GAN(
-            models.image_generator((8, 8, 1), 3, filters=(4,)),
-            models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3),
+            models.image_generator((8, 8, 1), 3, filters=(4,), num_classes=num_classes),
+            models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3, num_classes=num_classes),
+            num_classes=num_classes,
             **options,
         )
         gan.compile(optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5), run_eagerly=True)
@@ -58,27 +60,16 @@ def tiny_gan():
 
 
 @pytest.fixture(scope="session")
-def tiny_conditional_gan():
-    def build(**options):
-        import keras
-
-        from imggen_lib import models
-
-        keras.utils.set_random_seed(0)
-        gan = models.ConditionalGAN(
-            models.image_generator((8, 8, 1), 3, filters=(4,), num_classes=3),
-            models.image_discriminator((8, 8, 1), filters=(4,), batch_norm=False, dropout=0.3, num_classes=3),
-            **options,
-        )
-        gan.compile(optimizer=keras.optimizers.Adam(1e-3, beta_1=0.5), run_eagerly=True)
-        return gan
-
-    return build
+def tiny_conditional_gan(tiny_gan):
+    """Build the GAN of ``tiny_gan`` with three classes."""
+    return functools.partial(tiny_gan, num_classes=3)
 
 
 @pytest.fixture(scope="session")
 def tiny_vae():
-    def build(**options):
+    """Build a compiled VAE of 8x8 images with two latent dimensions; eager, so that nothing is traced."""
+
+    def build(*, num_classes=None, **options):
         import keras
 
         from imggen_lib import models
@@ -86,10 +77,17 @@ def tiny_vae():
         keras.utils.set_random_seed(0)
         vae = models.VAE(
             models.image_encoder((8, 8, 1), 2, filters=(4,)),
-            models.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, name="decoder"),
+            models.image_generator((8, 8, 1), 2, filters=(4,), batch_norm=False, num_classes=num_classes, name="decoder"),
+            num_classes=num_classes,
             **options,
         )
         vae.compile(optimizer=keras.optimizers.Adam(1e-3), run_eagerly=True)
         return vae
 
     return build
+
+
+@pytest.fixture(scope="session")
+def tiny_conditional_vae(tiny_vae):
+    """Build the VAE of ``tiny_vae`` with three classes."""
+    return functools.partial(tiny_vae, num_classes=3)

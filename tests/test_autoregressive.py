@@ -1,4 +1,4 @@
-"""Autoregressive models: the order is kept, probabilities add up to 1, drawing with memory equals the whole network."""
+"""Autoregressive models: masks, probabilities that sum to 1, and cached sampling that equals the whole network."""
 
 import keras
 import numpy as np
@@ -7,144 +7,293 @@ from keras import ops
 
 from imggen_lib import backend, models
 from imggen_lib.models import autoregressive
-from imggen_lib.models.autoregressive import causal
+from imggen_lib.models.autoregressive import cache, causal, logistic_mixture, pixelcnn
+
+CASES = [(1, None), (1, 2), (3, None), (3, 2)]  # channels and num_classes
 
 
-def stirred(network):
-    """A network whose weights are no longer those at the start, where every block is zero."""
+def perturb(network):
+    """Add noise to the weights: with its initial weights every residual block is the identity."""
     for number, weight in enumerate(network.weights):
         weight.assign(weight + 0.1 * keras.random.normal(weight.shape, seed=number))
     return network
 
 
+def build(channels, num_classes):
+    keras.utils.set_random_seed(0)
+    network = models.pixel_network((4, 3, channels), filters=8, blocks=4, mixtures=3, num_classes=num_classes)
+    return models.PixelCNN(perturb(network), num_classes=num_classes)
+
+
 @pytest.fixture(scope="module")
 def model():
-    keras.utils.set_random_seed(0)
-    return models.PixelCNN(stirred(models.pixel_network((6, 5, 1), filters=8, blocks=5, mixtures=3, num_classes=2)))
+    return build(1, 2)
 
 
-def test_no_place_sees_what_comes_later_and_nearly_all_that_came_before_is_seen():
+@pytest.fixture(scope="module")
+def colour_model():
+    return build(3, None)
+
+
+def values_of(*levels):
+    """Return a tensor of levels as values in [-1, 1], one array for each channel."""
+    return ops.convert_to_tensor(2 * np.stack(levels, axis=-1) / 255 - 1, "float32")
+
+
+# The network
+
+
+@pytest.mark.parametrize("dilation_rate", [(1, 1), (2, 2), (1, 3), (3, 2)])
+@pytest.mark.parametrize("mask_type", ["A", "B"])
+def test_causal_convolution_matches_the_sum_over_its_window(mask_type, dilation_rate):
     keras.utils.set_random_seed(0)
-    network = stirred(models.pixel_network((9, 9, 1), filters=8, blocks=6, mixtures=2))
-    image = ops.convert_to_tensor(np.random.default_rng(0).uniform(-1, 1, (1, 9, 9, 1)), "float32")
+    x = np.random.default_rng(0).normal(size=(2, 7, 5, 3)).astype("float32")
+    layer = models.CausalConvolution(4, kernel_size=(3, 5), mask_type=mask_type, dilation_rate=dilation_rate)
+    got, kernel = ops.convert_to_numpy(layer(x)), ops.convert_to_numpy(layer.kernel)
+    expected = np.zeros((2, 7, 5, 4))
+    for row, column, i, j in np.ndindex(7, 5, 3, 5):
+        r, c = row + (i - 2) * dilation_rate[0], column + (j - 2) * dilation_rate[1]
+        seen = i < 2 or j < 2 or (j == 2 and mask_type == "B")
+        if seen and r >= 0 and 0 <= c < 5:
+            expected[:, row, column] += x[:, r, c] @ kernel[i, j]
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_outputs_depend_on_no_later_pixel_and_on_nearly_all_earlier_ones(channels):
+    keras.utils.set_random_seed(0)
+    network = perturb(models.pixel_network((9, 9, channels), filters=8, blocks=6, mixtures=2))
+    image = ops.convert_to_tensor(np.random.default_rng(0).uniform(-1, 1, (1, 9, 9, channels)), "float32")
     for row, column in ((0, 0), (4, 4), (5, 0), (8, 8)):
         gradient = backend.input_gradient(lambda v, r=row, c=column: network(v)[:, r, c], image)
-        seen = ops.convert_to_numpy(gradient)[0, :, :, 0].ravel() != 0
-        before = row * 9 + column
-        assert not seen[before:].any()
-        assert seen[:before].sum() >= 0.9 * before
+        depends = (ops.convert_to_numpy(gradient)[0] != 0).reshape(81, channels)
+        earlier = row * 9 + column
+        assert not depends[earlier:].any()
+        assert depends[:earlier].sum() >= 0.9 * earlier * channels
 
 
-def test_the_probabilities_of_all_pictures_add_up_to_one():
+def test_changing_a_channel_changes_no_earlier_factor(colour_model):
+    levels = np.random.default_rng(0).integers(256, size=(1, 4, 3, 3))
+    changed = levels.copy()
+    changed[0, 2, 1, 1] ^= 128
+    network = colour_model.network
+    before, after = (
+        ops.convert_to_numpy(models.pixel_log_probability(x, network(x))).ravel()
+        for x in (2 * ops.convert_to_tensor(array, "float32") / 255 - 1 for array in (levels, changed))
+    )
+    np.testing.assert_array_equal(after[:7], before[:7])
+    assert (np.abs(after[7:] - before[7:]) > 1e-4).sum() >= 3
+
+
+# The distribution of a pixel
+
+
+def test_the_probabilities_of_all_images_sum_to_one(monkeypatch):
     keras.utils.set_random_seed(0)
-    # One above the other: side by side, in pictures of height 1, TensorFlow 2.20 and 2.21 write beside their memory (its
-    # issue 117700).
-    model = models.PixelCNN(stirred(models.pixel_network((2, 1, 1), filters=8, blocks=2, mixtures=3)))
+    # One pixel above the other: side by side, in images of height 1, TensorFlow 2.20 and 2.21 write outside their memory
+    # (its issue 117700).
+    model = models.PixelCNN(perturb(models.pixel_network((2, 1, 1), filters=8, blocks=2, mixtures=3)))
     pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256)), axis=-1).reshape(-1, 2, 1, 1) / 255
+    monkeypatch.setattr(pixelcnn, "_batches", lambda n: [slice(0, n)])  # faster
     assert np.exp(model.log_prob(pairs).astype(float)).sum() == pytest.approx(1, abs=1e-3)
 
 
-def test_pixel_log_probability_agrees_with_the_formula():
+def test_the_probabilities_of_all_colours_of_a_pixel_sum_to_one():
+    keras.utils.set_random_seed(0)
+    network = perturb(models.pixel_network((2, 1, 2), filters=8, blocks=2, mixtures=3))
+    pixel = network(ops.zeros((1, 2, 1, 2)))[:, :1]
+    joint = values_of(*np.meshgrid(np.arange(256), np.arange(256), indexing="ij"))[None]
+    log_p = ops.convert_to_numpy(models.pixel_log_probability(joint, pixel)).astype(float)
+    assert np.exp(log_p).sum() == pytest.approx(1, abs=1e-3)
+
+    # Summed over the second channel, it is the distribution of the first, which has the same logits.
+    logits, first_means, _, first_log_scales, *_ = np.split(ops.convert_to_numpy(pixel), 6, axis=-1)
+    grey = ops.convert_to_tensor(np.concatenate([logits, first_means, first_log_scales], axis=-1))
+    marginal = models.pixel_log_probability(values_of(np.arange(256))[None, :, None], grey)
+    np.testing.assert_allclose(np.exp(log_p).sum(axis=2).ravel(), np.exp(ops.convert_to_numpy(marginal)).ravel(), atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixel_log_probability_matches_the_formula(channels):
     rng = np.random.default_rng(0)
-    levels = np.array([0, 1, 100, 254, 255])
-    x = (2 * levels / 255 - 1).reshape(5, 1, 1, 1)
-    distribution = rng.normal(size=(5, 1, 1, 6))
-    logits, means, log_scales = np.split(distribution[:, 0, 0], 3, axis=-1)
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    levels = rng.choice([0, 1, 100, 254, 255], size=(40, channels))
+    parameters = rng.normal(size=(40, logistic_mixture.parameters_per_component(channels), 2))
+    x = 2 * levels / 255 - 1
+    logits, means, log_scales, coefficients = np.split(parameters.copy(), [1, 1 + channels, 1 + 2 * channels], axis=1)
+    weights = np.exp(logits[:, 0]) / np.exp(logits[:, 0]).sum(axis=1, keepdims=True)
+    pairs = [(channel, earlier) for channel in range(channels) for earlier in range(channel)]
+    for index, (channel, earlier) in enumerate(pairs):
+        means[:, channel] += np.tanh(coefficients[:, index]) * x[:, earlier, None]
 
-    def below(edge):
-        return (shares / (1 + np.exp(-(edge - means) / np.exp(log_scales)))).sum(axis=1)
+    def cdf(channel, edge):
+        return 1 / (1 + np.exp(-(edge[:, channel, None] - means[:, channel]) / np.exp(log_scales[:, channel])))
 
-    upper = np.where(levels == 255, 1, below(x[:, 0, 0] + 1 / 255))
-    lower = np.where(levels == 0, 0, below(x[:, 0, 0] - 1 / 255))
-    got = autoregressive.pixel_log_probability(
-        ops.convert_to_tensor(x, "float32"), ops.convert_to_tensor(distribution, "float32")
+    expected = weights
+    for channel in range(channels):
+        upper = np.where(levels[:, channel, None] == 255, 1, cdf(channel, x + 1 / 255))
+        lower = np.where(levels[:, channel, None] == 0, 0, cdf(channel, x - 1 / 255))
+        expected = expected * (upper - lower)
+    got = models.pixel_log_probability(
+        ops.convert_to_tensor(x.reshape(40, 1, 1, channels), "float32"),
+        ops.convert_to_tensor(parameters.reshape(40, 1, 1, -1), "float32"),
     )
-    np.testing.assert_allclose(np.exp(ops.convert_to_numpy(got)).ravel(), upper - lower, rtol=2e-3)
+    np.testing.assert_allclose(np.exp(ops.convert_to_numpy(got)).ravel(), expected.sum(axis=1), rtol=2e-3)
 
 
 @pytest.mark.parametrize("log_scale", [-1000.0, 0.0, 1000.0])
-def test_the_gradient_is_finite_however_narrow_or_wide_the_bells(log_scale):
-    # Pictures of nothing but black and white are told best by bells without end.
+def test_the_gradient_is_finite_for_extreme_scales(log_scale):
+    # For images of only black and white pixels, infinitely wide components are optimal.
     images = ops.convert_to_tensor(np.float32([[[[-1.0], [1.0], [0.0]]]]))
     distribution = ops.convert_to_tensor(np.tile(np.float32([0.0, 0.1, log_scale]), (1, 1, 3, 1)))
-    assert np.isfinite(ops.convert_to_numpy(autoregressive.pixel_log_probability(images, distribution))).all()
-    gradient = backend.input_gradient(lambda d: autoregressive.pixel_log_probability(images, d), distribution)
+    assert np.isfinite(ops.convert_to_numpy(models.pixel_log_probability(images, distribution))).all()
+    gradient = backend.input_gradient(lambda d: models.pixel_log_probability(images, d), distribution)
     assert np.isfinite(ops.convert_to_numpy(gradient)).all()
 
 
-def test_drawing_with_memory_equals_the_whole_network(model, monkeypatch):
-    seen = []
-    draw = autoregressive._draw_levels
-    monkeypatch.setattr(autoregressive, "_draw_levels", lambda d, *chance: seen.append(d) or draw(d, *chance))
-    labels = np.array([0, 1, 1])
-    images = model.sample(3, seed=0, labels=labels)
-    whole = model.average.network([2 * images - 1, np.eye(2, dtype="float32")[labels]])
-    stepwise = np.stack(seen, axis=1).reshape(3, 6, 5, -1)
-    np.testing.assert_allclose(stepwise, whole, atol=1e-4)
+# Two components; for two channels logits, means and log-scales of both channels, and coefficients.
+@pytest.mark.parametrize(
+    ("parameters", "channels"),
+    [([0.5, -0.5, -0.4, 0.6, -2.0, -3.0], 1), ([0.5, -0.5, -0.4, 0.6, 0.1, -0.2, -2, -3, -2, -1.5, 1.0, -2.0], 2)],
+)
+def test_sampled_pixels_follow_their_distribution(parameters, channels):
+    n, rng = 60_000, np.random.default_rng(0)
+    gumbel, logistic = rng.gumbel(size=(n, 2)), rng.logistic(size=(n, channels))
+    values = logistic_mixture.sample_pixel(np.tile(parameters, (n, 1)), gumbel, logistic)
+    levels = np.round((values + 1) / 2 * 255).astype(int)
+    grid = values_of(*np.meshgrid(*[np.arange(256)] * channels, indexing="ij"))
+    grid = ops.reshape(grid, (1, 256, -1, channels))
+    distribution = ops.convert_to_tensor(np.reshape(parameters, (1, 1, 1, -1)), "float32")
+    expected = np.exp(ops.convert_to_numpy(models.pixel_log_probability(grid, distribution)).astype(float))
+    assert expected.sum() == pytest.approx(1, abs=1e-4)
+    # Blocks of levels, 256 for one channel, 16 x 16 for two.
+    block = 1 if channels == 1 else 16
+    bins = np.arange(0, 257, block)
+    counts = np.histogramdd(levels, [bins] * channels)[0]
+    blocks = expected.reshape([256 // block, block] * channels).sum(axis=tuple(range(1, 2 * channels, 2)))
+    assert np.abs(counts / n - blocks).max() < 5 * np.sqrt(blocks.max() / n)
 
 
-def test_many_pictures_are_drawn_in_parts_and_are_the_same(model, monkeypatch):
-    labels, counted = np.arange(300) % 2, []
-    remember = causal.CausalConvolution.memory
-    monkeypatch.setattr(causal.CausalConvolution, "memory", lambda self, n, *a: counted.append(n) or remember(self, n, *a))
+# Sampling
+
+
+@pytest.mark.parametrize(("channels", "num_classes"), CASES)
+def test_cached_sampling_equals_sampling_with_the_whole_network(channels, num_classes):
+    model, n = build(channels, num_classes), 3
+    labels = None if num_classes is None else np.array([0, 1, 1])
+    condition = model.condition_rows(labels, n)
+    gumbel, logistic = model._random_numbers(n, 0, np.random.default_rng(5))
+    # Later pixels hold random values, which must not matter.
+    values = np.random.default_rng(9).uniform(-1, 1, (n, *model.image_shape)).astype("float32")
+    cached = cache.CachedNetwork(model.average.network, n, condition)
+    for row, column in np.ndindex(4, 3):
+        whole = model.average.network(values if condition is None else [values, condition])
+        distribution = ops.convert_to_numpy(whole)[:, row, column]
+        np.testing.assert_allclose(cached.distribution(row, column), distribution, atol=1e-5)
+        pixel = logistic_mixture.sample_pixel(distribution, gumbel[row, column], logistic[row, column])
+        values[:, row, column] = pixel
+        cached.store(row, column, pixel)
+    np.testing.assert_allclose(model.sample(n, seed=5, labels=labels), (values + 1) / 2, atol=1e-6)
+
+
+def test_large_samples_are_generated_in_batches_with_the_same_result(model, monkeypatch):
+    labels, sizes = np.arange(300) % 2, []
+    network = cache.CachedNetwork
+    monkeypatch.setattr(pixelcnn, "CachedNetwork", lambda net, n, condition: sizes.append(n) or network(net, n, condition))
     images = model.sample(300, seed=0, labels=labels)
-    assert set(counted) == {256, 44}
-    chance = model._chance(300, 0, np.random.default_rng(0))
-    at_once = model._fill(np.zeros((300, 6, 5, 1)), 0, chance, np.eye(2, dtype="float32")[labels])
-    # Sums of another order may round a level in a thousand to its neighbour, and what follows differs then.
+    assert sizes == [256, 44]
+    monkeypatch.setattr(pixelcnn, "_batches", lambda n: [slice(0, n)])
+    at_once = model.sample(300, seed=0, labels=labels)
+    # Sums in another order may round a level in a thousand to its neighbour, and later pixels then differ.
     assert (np.abs(images - at_once) < 1e-6).all(axis=(1, 2, 3)).mean() > 0.98
 
 
-def test_drawn_levels_follow_the_distribution():
-    distribution = np.tile([0.5, -0.5, -0.4, 0.6, -2.0, -3.0], (60_000, 1))
-    rng = np.random.default_rng(0)
-    chance = rng.gumbel(size=(60_000, 2)), rng.logistic(size=60_000)
-    levels = autoregressive._draw_levels(distribution, *chance).astype(int)
-    shares = np.bincount(levels, minlength=256) / len(levels)
-    x = ops.reshape(2 * ops.arange(256, dtype="float32") / 255 - 1, (256, 1, 1, 1))
-    logs = autoregressive.pixel_log_probability(
-        x, ops.convert_to_tensor(distribution[:256].reshape(256, 1, 1, 6), "float32")
+def test_log_prob_in_batches_matches_the_whole(model):
+    images, labels = np.random.default_rng(0).integers(256, size=(300, 4, 3, 1)) / 255, np.arange(300) % 2
+    values = (2 * images - 1).astype("float32")
+    whole = models.pixel_log_probability(values, model.average.network([values, model.condition_rows(labels, 300)]))
+    np.testing.assert_allclose(
+        model.log_prob(images, labels=labels), ops.convert_to_numpy(ops.sum(whole, axis=(1, 2))), rtol=1e-4
     )
-    expected = np.exp(ops.convert_to_numpy(logs).ravel())
-    assert np.abs(shares - expected).max() < 5 * np.sqrt(expected.max() / len(levels))
-    assert expected.sum() == pytest.approx(1, abs=1e-4)
 
 
-def test_completing_keeps_the_rows_that_are_known(model):
-    images = np.random.default_rng(0).integers(256, size=(4, 6, 5, 1)) / 255
-    np.testing.assert_allclose(model.complete(images, 6, seed=0, labels=1), images, atol=1e-6)
-    completed = model.complete(images, 2, seed=0, labels=1)
+@pytest.mark.parametrize(("channels", "num_classes"), [(1, 2), (3, None)])
+def test_complete_keeps_the_given_rows(channels, num_classes):
+    model, labels = build(channels, num_classes), None if num_classes is None else 1
+    images = np.random.default_rng(0).integers(256, size=(4, 4, 3, channels)) / 255
+    np.testing.assert_allclose(model.complete(images, 4, seed=0, labels=labels), images, atol=1e-6)
+    completed = model.complete(images, 2, seed=0, labels=labels)
     np.testing.assert_allclose(completed[:, :2], images[:, :2], atol=1e-6)
     assert np.abs(completed[:, 2:] - images[:, 2:]).max() > 0.1
+    np.testing.assert_array_equal(
+        model.complete(np.zeros_like(images), 0, seed=3, labels=labels), model.sample(4, seed=3, labels=labels)
+    )
 
 
-def test_training_learns_what_follows_from_what():
+# The model
+
+
+def test_training_learns_how_pixels_and_channels_depend_on_each_other_and_on_the_class():
+    """In class 0 both channels are equal, in class 1 the second is inverted; the right pixel inverts the left one."""
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
-    left = rng.choice([0.2, 0.8], size=(512, 4, 1, 1))
+    labels = rng.integers(2, size=512)
+    first = rng.choice([0.2, 0.8], size=(512, 4, 1))
+    second = np.where(labels[:, None, None] == 0, first, 1 - first)
+    left = np.stack([first, second], axis=-1)
     images = np.concatenate([left, 1 - left], axis=2).astype("float32")
-    model = models.PixelCNN(models.pixel_network((4, 2, 1), filters=16, blocks=1, mixtures=3), ema_momentum=0.95)
-    model.compile(optimizer=keras.optimizers.Adam(1e-2))
-    model.fit(images, batch_size=64, epochs=50, verbose=0)
-    drawn = model.sample(200, seed=0)
-    assert np.mean(np.abs(drawn[:, :, 0] + drawn[:, :, 1] - 1) < 0.1) > 0.8
-    assert 0.25 < np.mean(drawn[:, 0, 0] > 0.5) < 0.75
+    network = models.pixel_network((4, 2, 2), filters=16, blocks=1, mixtures=3, num_classes=2)
+    model = models.PixelCNN(network, num_classes=2, ema_momentum=0.95)
+    model.compile(optimizer=keras.optimizers.Adam(2e-2))
+    model.fit(images, labels, batch_size=64, epochs=20, verbose=0)
+    labels = np.arange(200) % 2
+    samples = model.sample(200, seed=0, labels=labels)
+    assert np.mean(np.abs(samples[:, :, 0] + samples[:, :, 1] - 1) < 0.1) > 0.8
+    expected = np.where(labels[:, None] == 0, samples[:, :, 0, 0], 1 - samples[:, :, 0, 0])
+    assert np.mean(np.abs(samples[:, :, 0, 1] - expected) < 0.1) > 0.8
+    assert 0.25 < np.mean(samples[:, 0, 0, 0] > 0.5) < 0.75
 
 
-def test_bad_input_is_refused(model):
+def test_a_conditional_colour_model_is_the_same_after_saving_and_its_weights_have_unique_names(tmp_path):
+    model = build(3, 2)
+    names = [weight.path for weight in model.network.weights]
+    assert len(set(names)) == len(names)
+    assert names == [weight.path for weight in model.average.network.weights]
+    model.save(tmp_path / "pixelcnn.keras")
+    again = keras.saving.load_model(tmp_path / "pixelcnn.keras")
+    images = model.sample(2, seed=1, labels=[0, 1])
+    np.testing.assert_array_equal(again.sample(2, seed=1, labels=np.eye(2)), images)
+    np.testing.assert_allclose(again.log_prob(images, labels=1), model.log_prob(images, labels=1), rtol=1e-5)
+
+
+def test_evaluate_changes_no_weight_and_returns_the_code_length_per_value(colour_model):
+    colour_model.compile(optimizer="sgd", run_eagerly=True)
+    before = colour_model.get_weights()
+    images = np.random.default_rng(0).integers(256, size=(8, 4, 3, 3)).astype("float32") / 255
+    loss = colour_model.evaluate(images, verbose=0)
+    for old, new in zip(before, colour_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert loss == pytest.approx(-colour_model.log_prob(images).mean() / 36, rel=1e-4)
+
+
+def test_invalid_arguments_raise_clear_errors(model):
     with pytest.raises(ValueError, match="expected an odd number of columns"):
-        causal.CausalConvolution(4, size=(2, 4))
-    with pytest.raises(ValueError, match="draws grey pictures"):
-        models.pixel_network((8, 8, 3))
+        causal.CausalConvolution(4, kernel_size=(2, 4))
+    with pytest.raises(ValueError, match="mask_type is 'C'; expected one of A, B"):
+        causal.CausalConvolution(4, mask_type="C")
+    with pytest.raises(ValueError, match="9 parameters per pixel; expected a multiple of 10 for images with 3 channels"):
+        autoregressive.pixel_log_probability(ops.zeros((1, 2, 2, 3)), ops.zeros((1, 2, 2, 9)))
     with pytest.raises(ValueError, match="labels is None"):
-        model.log_prob(np.zeros((1, 6, 5, 1)))
-    with pytest.raises(ValueError, match="rows is 7 and pictures have 6"):
-        model.complete(np.zeros((1, 6, 5, 1)), 7, seed=0, labels=0)
-    with pytest.raises(ValueError, match="labels holds 2 to 2"):
+        model.log_prob(np.zeros((1, 4, 3, 1)))
+    with pytest.raises(ValueError, match="rows is 5; expected at most the height of the images, 4"):
+        model.complete(np.zeros((1, 4, 3, 1)), 5, seed=0, labels=0)
+    with pytest.raises(ValueError, match="labels has values from 2 to 2"):
         model.sample(1, seed=0, labels=2)
-    with pytest.raises(ValueError, match="no layers first"):
+    with pytest.raises(ValueError, match="use pixel_network with num_classes=None"):
+        models.PixelCNN(model.network)
+    with pytest.raises(ValueError, match="use pixel_network with num_classes=None"):
         models.PixelCNN(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]))
+    with pytest.raises(ValueError, match="expected a causal convolution, causal blocks and a dense layer"):
+        models.PixelCNN(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Dense(6)]))
     model.compile(optimizer="sgd")
     with pytest.raises(ValueError, match="expected fit\\(images, labels\\)"):
-        model.fit(np.zeros((4, 6, 5, 1), "float32"), verbose=0)
+        model.fit(np.zeros((4, 4, 3, 1), "float32"), verbose=0)

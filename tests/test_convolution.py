@@ -16,11 +16,11 @@ def random_pair(image_shape, kernel_shape, seed=0):
     return rng.normal(size=image_shape), rng.normal(size=kernel_shape)
 
 
-def spread_out(kernel, dilation):
-    """The kernel with zeros between its taps."""
-    spread = np.zeros([dilation * (k - 1) + 1 for k in kernel.shape])
-    spread[::dilation, ::dilation] = kernel
-    return spread
+def dilated(kernel, dilation):
+    """Return the kernel with zeros between its taps."""
+    result = np.zeros([dilation * (k - 1) + 1 for k in kernel.shape])
+    result[::dilation, ::dilation] = kernel
+    return result
 
 
 def keras_conv(image, kernel, stride, padding, dilation):
@@ -50,21 +50,21 @@ def keras_conv_transpose(image, kernel, stride, padding):
 
 @st.composite
 def cases(draw, paddings=("valid", "same")):
-    """An image, a kernel that fits, and the options."""
+    """Return an image, a kernel that fits, and the options."""
     options = {
         "stride": draw(st.integers(1, 4)),
         "padding": draw(st.sampled_from(paddings)),
         "dilation": draw(st.integers(1, 3)),
     }
     image_shape, kernel_shape = draw(st.tuples(sizes, sizes)), draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    reach = [options["dilation"] * (k - 1) + 1 for k in kernel_shape]
-    assume(options["padding"] == "same" or all(r <= n for r, n in zip(reach, image_shape, strict=True)))
+    effective_shape = [options["dilation"] * (k - 1) + 1 for k in kernel_shape]
+    assume(options["padding"] == "same" or all(k <= n for k, n in zip(effective_shape, image_shape, strict=True)))
     return *random_pair(image_shape, kernel_shape), options
 
 
 @given(cases())
 @few
-def test_the_vectorised_form_equals_the_formula_term_by_term(case):
+def test_cross_correlate_matches_loop(case):
     image, kernel, options = case
     np.testing.assert_allclose(
         convolution.cross_correlate(image, kernel, **options),
@@ -75,7 +75,7 @@ def test_the_vectorised_form_equals_the_formula_term_by_term(case):
 
 @given(cases())
 @few
-def test_output_size_is_the_shape_of_the_output(case):
+def test_output_size_matches_output_shape(case):
     image, kernel, options = case
     expected = tuple(convolution.output_size(n, k, **options) for n, k in zip(image.shape, kernel.shape, strict=True))
     assert convolution.cross_correlate(image, kernel, **options).shape == expected
@@ -83,20 +83,20 @@ def test_output_size_is_the_shape_of_the_output(case):
 
 @given(cases(paddings=("valid",)))
 @few
-def test_valid_padding_agrees_with_scipy(case):
+def test_valid_padding_matches_scipy(case):
     image, kernel, options = case
-    stride, spread = options["stride"], spread_out(kernel, options["dilation"])
+    stride, dilated_kernel = options["stride"], dilated(kernel, options["dilation"])
     for ours, theirs in (
         (convolution.cross_correlate, scipy.signal.correlate2d),
         (convolution.convolve, scipy.signal.convolve2d),
     ):
-        expected = theirs(image, spread, mode="valid")[::stride, ::stride]
+        expected = theirs(image, dilated_kernel, mode="valid")[::stride, ::stride]
         np.testing.assert_allclose(ours(image, kernel, **options), expected, atol=1e-12)
 
 
 @given(st.tuples(sizes, sizes), st.sampled_from([(1, 1), (3, 3), (3, 5), (5, 1)]))
 @few
-def test_same_padding_of_odd_kernels_agrees_with_scipy(image_shape, kernel_shape):
+def test_same_padding_of_odd_kernels_matches_scipy(image_shape, kernel_shape):
     image, kernel = random_pair(image_shape, kernel_shape)
     np.testing.assert_allclose(
         convolution.convolve(image, kernel, padding="same"),
@@ -111,7 +111,7 @@ def test_same_padding_of_odd_kernels_agrees_with_scipy(image_shape, kernel_shape
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (3, 1), (5, 1), (1, 2), (1, 3)])
 @pytest.mark.parametrize("kernel_shape", [(1, 1), (2, 2), (3, 3), (4, 3)])
-def test_both_paddings_agree_with_keras(padding, stride, dilation, kernel_shape):
+def test_both_paddings_match_keras(padding, stride, dilation, kernel_shape):
     image, kernel = random_pair((11, 14), kernel_shape)
     ours = convolution.cross_correlate(image, kernel, stride=stride, padding=padding, dilation=dilation)
     np.testing.assert_allclose(ours, keras_conv(image, kernel, stride, padding, dilation), atol=1e-5)
@@ -119,16 +119,16 @@ def test_both_paddings_agree_with_keras(padding, stride, dilation, kernel_shape)
 
 @given(cases())
 @few
-def test_every_combination_agrees_with_keras(case):
-    """TensorFlow refuses stride and dilation together, so its kernel is spread out with zeros instead."""
+def test_all_option_combinations_match_keras(case):
+    """TensorFlow does not support stride and dilation together, so it gets a kernel with zeros between the taps."""
     image, kernel, options = case
-    expected = keras_conv(image, spread_out(kernel, options["dilation"]), options["stride"], options["padding"], 1)
+    expected = keras_conv(image, dilated(kernel, options["dilation"]), options["stride"], options["padding"], 1)
     np.testing.assert_allclose(convolution.cross_correlate(image, kernel, **options), expected, atol=1e-5)
 
 
 @given(cases())
 @few
-def test_windows_in_rows_times_the_kernel_are_the_sum(case):
+def test_im2col_times_kernel_matches_loop(case):
     image, kernel, options = case
     rows = convolution.im2col(image, kernel.shape, **options)
     expected = convolution.cross_correlate_loop(image, kernel, **options)
@@ -138,7 +138,7 @@ def test_windows_in_rows_times_the_kernel_are_the_sum(case):
 
 @given(cases())
 @few
-def test_the_matrix_does_what_the_sum_does(case):
+def test_as_matrix_times_image_matches_loop(case):
     image, kernel, options = case
     matrix = convolution.as_matrix(kernel, image.shape, **options)
     expected = convolution.cross_correlate_loop(image, kernel, **options)
@@ -148,7 +148,7 @@ def test_the_matrix_does_what_the_sum_does(case):
 
 @given(cases())
 @few
-def test_transposed_is_the_adjoint_to_rounding_error(case):
+def test_transposed_is_adjoint_of_cross_correlate(case):
     image, kernel, options = case
     down = convolution.cross_correlate(image, kernel, **options)
     other = np.random.default_rng(1).normal(size=down.shape)
@@ -161,7 +161,7 @@ def test_transposed_is_the_adjoint_to_rounding_error(case):
 
 @given(cases())
 @few
-def test_transposed_goes_back_to_a_size_that_shrinks_to_the_one_given(case):
+def test_cross_correlate_maps_transposed_size_back_to_input_size(case):
     image, kernel, options = case
     result = convolution.cross_correlate_transposed(image, kernel, **options)
     for n, k, m in zip(image.shape, kernel.shape, result.shape, strict=True):
@@ -171,10 +171,10 @@ def test_transposed_goes_back_to_a_size_that_shrinks_to_the_one_given(case):
 
 @given(cases())
 @few
-def test_transposed_agrees_with_keras(case):
-    """TensorFlow refuses a dilation here on a CPU, so its kernel is spread out with zeros instead."""
+def test_transposed_matches_keras_op(case):
+    """TensorFlow does not support dilation here on a CPU, so it gets a kernel with zeros between the taps."""
     image, kernel, options = case
-    expected = keras_conv_transpose(image, spread_out(kernel, options["dilation"]), options["stride"], options["padding"])
+    expected = keras_conv_transpose(image, dilated(kernel, options["dilation"]), options["stride"], options["padding"])
     ours = convolution.cross_correlate_transposed(image, kernel, **options)
     assert ours.shape == expected.shape
     np.testing.assert_allclose(ours, expected, atol=1e-5)
@@ -182,7 +182,7 @@ def test_transposed_agrees_with_keras(case):
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize(("kernel_size", "stride"), [(3, 2), (4, 2), (2, 3), (5, 1)])
-def test_transposed_agrees_with_the_layer(kernel_size, stride, padding):
+def test_transposed_matches_keras_layer(kernel_size, stride, padding):
     from keras import layers, ops
 
     image, kernel = random_pair((5, 4), (kernel_size, kernel_size))
@@ -195,8 +195,8 @@ def test_transposed_agrees_with_the_layer(kernel_size, stride, padding):
 
 
 @pytest.mark.parametrize("image_size", [7, 8])
-def test_transposed_is_the_gradient_of_the_sum(image_size):
-    """Both sizes shrink to 4; the gradient knows which one it came from, and so does ``output_shape``."""
+def test_transposed_is_gradient_of_keras_conv(image_size):
+    """Both sizes are reduced to 4; ``output_shape`` selects the size of the gradient."""
     from keras import ops
 
     image, kernel = random_pair((image_size, image_size), (3, 3))
@@ -211,14 +211,14 @@ def test_transposed_is_the_gradient_of_the_sum(image_size):
     np.testing.assert_allclose(ours, ops.convert_to_numpy(gradient)[0, ..., 0], atol=1e-5)
 
 
-def test_transposing_ones_counts_how_many_stamps_meet():
+def test_transposed_of_ones_counts_overlapping_kernel_copies():
     counts = convolution.cross_correlate_transposed(np.ones((1, 4)), np.ones((1, 3)), stride=2)
     np.testing.assert_array_equal(counts[0], [1, 1, 2, 1, 2, 1, 2, 1, 1])
 
 
 @given(cases())
 @few
-def test_through_frequencies_it_is_the_same_convolution(case):
+def test_convolve_fft_matches_convolve(case):
     image, kernel, options = case
     padding = options["padding"]
     assume(padding == "same" or all(k <= n for k, n in zip(kernel.shape, image.shape, strict=True)))
@@ -228,12 +228,14 @@ def test_through_frequencies_it_is_the_same_convolution(case):
     np.testing.assert_allclose(single, expected, atol=1e-5)
 
 
-def test_convolving_a_point_draws_the_kernel():
-    point = np.zeros((5, 5))
-    point[2, 2] = 1
+def test_impulse_response_of_convolution_is_kernel():
+    impulse = np.zeros((5, 5))
+    impulse[2, 2] = 1
     kernel = np.arange(9.0).reshape(3, 3)
-    np.testing.assert_array_equal(convolution.convolve(point, kernel, padding="same")[1:4, 1:4], kernel)
-    np.testing.assert_array_equal(convolution.cross_correlate(point, kernel, padding="same")[1:4, 1:4], kernel[::-1, ::-1])
+    np.testing.assert_array_equal(convolution.convolve(impulse, kernel, padding="same")[1:4, 1:4], kernel)
+    np.testing.assert_array_equal(
+        convolution.cross_correlate(impulse, kernel, padding="same")[1:4, 1:4], kernel[::-1, ::-1]
+    )
 
 
 def test_convolution_is_commutative_and_cross_correlation_is_not():
@@ -243,7 +245,7 @@ def test_convolution_is_commutative_and_cross_correlation_is_not():
     assert not np.allclose(convolution.cross_correlate(padded[0], b), convolution.cross_correlate(padded[1], a))
 
 
-# Each function as one of an image, a kernel and the options, whatever else it takes.
+# Every function with the arguments image, kernel and options.
 FUNCTIONS = {
     "cross_correlate": convolution.cross_correlate,
     "convolve": convolution.convolve,
@@ -256,7 +258,7 @@ FUNCTIONS = {
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_inputs_are_left_alone_and_precision_is_kept(name):
+def test_inputs_are_not_changed_and_result_is_float32(name):
     image, kernel = (array.astype("float32") for array in random_pair((6, 6), (3, 3)))
     before = image.copy(), kernel.copy()
     for padding in ("valid", "same"):
@@ -267,17 +269,18 @@ def test_inputs_are_left_alone_and_precision_is_kept(name):
     np.testing.assert_array_equal(kernel, before[1])
 
 
-# Who sees which fault: im2col and as_matrix take the shape of kernel and image alone, transposing makes an image larger.
-SEE = {
+# The functions that can detect each kind of error: im2col takes no kernel, as_matrix no image, convolve_fft no stride, and
+# a transposed convolution has no kernel that is too large.
+DETECTED_BY = {
     "image": set(FUNCTIONS) - {"as_matrix"},
     "kernel": set(FUNCTIONS) - {"im2col"},
     "fit": set(FUNCTIONS) - {"cross_correlate_transposed"},
     "padding": set(FUNCTIONS),
-    "step": set(FUNCTIONS) - {"convolve_fft"},
+    "stride": set(FUNCTIONS) - {"convolve_fft"},
 }
 BAD = [
-    ("fit", np.ones((2, 2)), np.ones((3, 1)), {}, (ValueError, "kernel reaches over 3 pixels and the image has 2")),
-    ("fit", np.ones((2, 2)), np.ones((1, 3)), {}, (ValueError, "kernel reaches over 3 pixels and the image has 2")),
+    ("fit", np.ones((2, 2)), np.ones((3, 1)), {}, (ValueError, "kernel covers 3 pixels and the image has 2")),
+    ("fit", np.ones((2, 2)), np.ones((1, 3)), {}, (ValueError, "kernel covers 3 pixels and the image has 2")),
     ("image", np.ones((0, 2)), np.ones((1, 1)), {}, (ValueError, "image is empty")),
     ("kernel", np.ones((2, 2)), np.ones((0, 0)), {}, (ValueError, "kernel is empty")),
     ("image", np.full((2, 2), np.nan), np.ones((1, 1)), {}, (ValueError, "image contains NaN")),
@@ -288,27 +291,27 @@ BAD = [
     ("image", np.ones((2, 2), bool), np.ones((1, 1)), {}, (TypeError, "image has the dtype bool")),
     ("kernel", np.ones((2, 2)), np.array([[1j]]), {}, (TypeError, "kernel has the dtype")),
     ("padding", np.ones((2, 2)), np.ones((1, 1)), {"padding": "full"}, (ValueError, "padding is 'full'")),
-    ("step", np.ones((2, 2)), np.ones((1, 1)), {"stride": 0}, (ValueError, "stride is 0; expected at least 1")),
-    ("step", np.ones((2, 2)), np.ones((1, 1)), {"stride": -2}, (ValueError, "stride is -2; expected at least 1")),
-    ("step", np.ones((2, 2)), np.ones((1, 1)), {"stride": 1.5}, (TypeError, "stride is 1.5; expected a whole number")),
-    ("step", np.ones((2, 2)), np.ones((1, 1)), {"stride": (2, 2)}, (TypeError, "stride is .2, 2.; expected a whole")),
-    ("step", np.ones((2, 2)), np.ones((1, 1)), {"dilation": 0}, (ValueError, "dilation is 0; expected at least 1")),
-    ("step", np.ones((2, 2)), np.ones((1, 1)), {"dilation": -1}, (ValueError, "dilation is -1; expected at least 1")),
+    ("stride", np.ones((2, 2)), np.ones((1, 1)), {"stride": 0}, (ValueError, "stride is 0; expected at least 1")),
+    ("stride", np.ones((2, 2)), np.ones((1, 1)), {"stride": -2}, (ValueError, "stride is -2; expected at least 1")),
+    ("stride", np.ones((2, 2)), np.ones((1, 1)), {"stride": 1.5}, (TypeError, "stride is 1.5; expected a whole number")),
+    ("stride", np.ones((2, 2)), np.ones((1, 1)), {"stride": (2, 2)}, (TypeError, "stride is .2, 2.; expected a whole")),
+    ("stride", np.ones((2, 2)), np.ones((1, 1)), {"dilation": 0}, (ValueError, "dilation is 0; expected at least 1")),
+    ("stride", np.ones((2, 2)), np.ones((1, 1)), {"dilation": -1}, (ValueError, "dilation is -1; expected at least 1")),
 ]
 
 
 @pytest.mark.parametrize(
     ("name", "image", "kernel", "options", "error"),
-    [(name, *case) for what, *case in BAD for name in sorted(SEE[what])],
+    [(name, *case) for kind, *case in BAD for name in sorted(DETECTED_BY[kind])],
 )
-def test_bad_arguments_are_named(name, image, kernel, options, error):
+def test_invalid_arguments_raise(name, image, kernel, options, error):
     with pytest.raises(error[0], match=error[1]):
         FUNCTIONS[name](image, kernel, **options)
 
 
-@pytest.mark.parametrize("name", sorted(SEE["fit"] - {"convolve_fft"}))
-def test_a_dilated_kernel_is_measured_by_its_reach(name):
-    with pytest.raises(ValueError, match="kernel reaches over 5 pixels and the image has 4"):
+@pytest.mark.parametrize("name", sorted(DETECTED_BY["fit"] - {"convolve_fft"}))
+def test_fit_is_checked_with_effective_kernel_size(name):
+    with pytest.raises(ValueError, match="kernel covers 5 pixels and the image has 4"):
         FUNCTIONS[name](np.ones((4, 4)), np.ones((3, 3)), dilation=2)
 
 
@@ -323,45 +326,46 @@ def test_a_dilated_kernel_is_measured_by_its_reach(name):
         (lambda: convolution.transposed_size(0, 3), (ValueError, "size is 0")),
         (
             lambda: convolution.cross_correlate_transposed(np.ones((2, 2)), np.ones((3, 3)), stride=2, output_shape=(5, 7)),
-            (ValueError, r"output_shape is \(5, 7\), which shrinks to \(2, 3\); .* image, \(2, 2\), such as \(5, 5\)"),
+            (
+                ValueError,
+                r"output_shape is \(5, 7\), which cross_correlate maps to \(2, 3\); .* image, \(2, 2\), such as \(5, 5\)",
+            ),
         ),
         (
             lambda: convolution.cross_correlate_transposed(np.ones((2, 2)), np.ones((3, 3)), output_shape=(2, 4)),
-            (ValueError, "kernel reaches over 3 pixels and the image has 2"),
+            (ValueError, "kernel covers 3 pixels and the image has 2"),
         ),
     ],
 )
-def test_bad_shapes_are_named(call, error):
+def test_invalid_shapes_raise(call, error):
     with pytest.raises(error[0], match=error[1]):
         call()
 
 
-# ---- bad input, drawn at random: one clear error each, from every function that sees it ----
+# ---- random invalid input: every function that can detect it raises the same error ----
 
-bad_input = settings(max_examples=40, deadline=None)
+error_cases = settings(max_examples=40, deadline=None)
 SMALL = npst.array_shapes(min_dims=2, max_dims=2, max_side=5)
-NUMBERS = npst.arrays(np.float64, SMALL, elements=st.floats(-9, 9))
-WHICH = st.sampled_from(["image", "kernel"])
+VALUES = npst.arrays(np.float64, SMALL, elements=st.floats(-9, 9))
+ARGUMENT = st.sampled_from(["image", "kernel"])
 
 
-def call(data, what, image=None, kernel=None, **options):
-    """Call one of the functions that see this fault; what is not given is right."""
-    function = FUNCTIONS[data.draw(st.sampled_from(sorted(SEE[what])))]
+def call(data, kind, image=None, kernel=None, **options):
+    """Call one of the functions that can detect this kind of error; arguments that are not given are valid."""
+    function = FUNCTIONS[data.draw(st.sampled_from(sorted(DETECTED_BY[kind])))]
     return function(np.ones((5, 5)) if image is None else image, np.ones((1, 1)) if kernel is None else kernel, **options)
 
 
 @given(st.data(), SMALL, st.integers(1, 3), st.integers(1, 3))
-@bad_input
-def test_a_kernel_that_reaches_beyond_the_image_is_refused(data, shape, dilation, stride):
+@error_cases
+def test_kernel_larger_than_image_raises(data, shape, dilation, stride):
     axis = data.draw(st.integers(0, 1))
     kernel_shape = [1, 1]
     kernel_shape[axis] = (shape[axis] - 1) // dilation + 2  # the smallest that does not fit
-    reach = dilation * (kernel_shape[axis] - 1) + 1
+    effective_size = dilation * (kernel_shape[axis] - 1) + 1
     options = {"dilation": dilation, "stride": stride}
-    name = data.draw(st.sampled_from(sorted(SEE["fit"] & SEE["step"])))
-    message = (
-        f"^the kernel reaches over {reach} pixels and the image has {shape[axis]}; use a larger image, a smaller kernel"
-    )
+    name = data.draw(st.sampled_from(sorted(DETECTED_BY["fit"] & DETECTED_BY["stride"])))
+    message = f"^the kernel covers {effective_size} pixels and the image has {shape[axis]}; expected a kernel that fits"
     with pytest.raises(ValueError, match=message):
         FUNCTIONS[name](np.ones(shape), np.ones(kernel_shape), **options)
     with pytest.raises(ValueError, match=message):
@@ -369,68 +373,70 @@ def test_a_kernel_that_reaches_beyond_the_image_is_refused(data, shape, dilation
     FUNCTIONS[name](np.ones(shape), np.ones(kernel_shape), padding="same", **options)
 
 
-@given(st.data(), WHICH, npst.array_shapes(min_dims=0, max_dims=4, max_side=3).filter(lambda shape: len(shape) != 2))
-@bad_input
-def test_other_than_two_dimensions_are_refused(data, what, shape):
-    with pytest.raises(ValueError, match=rf"^{what} has the shape \(.*\); expected 2 dimensions$"):
-        call(data, what, **{what: np.ones(shape)})
+@given(st.data(), ARGUMENT, npst.array_shapes(min_dims=0, max_dims=4, max_side=3).filter(lambda shape: len(shape) != 2))
+@error_cases
+def test_arrays_without_two_dimensions_raise(data, name, shape):
+    with pytest.raises(ValueError, match=rf"^{name} has the shape \(.*\); expected 2 dimensions$"):
+        call(data, name, **{name: np.ones(shape)})
 
 
-@given(st.data(), WHICH, npst.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=3).filter(lambda shape: 0 in shape))
-@bad_input
-def test_emptiness_is_refused(data, what, shape):
-    with pytest.raises(ValueError, match=rf"^{what} is empty: its shape is \("):
-        call(data, what, **{what: np.ones(shape)})
+@given(
+    st.data(), ARGUMENT, npst.array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=3).filter(lambda shape: 0 in shape)
+)
+@error_cases
+def test_empty_arrays_raise(data, name, shape):
+    with pytest.raises(ValueError, match=rf"^{name} is empty: its shape is \("):
+        call(data, name, **{name: np.ones(shape)})
 
 
-NO_NUMBERS = npst.boolean_dtypes() | npst.complex_number_dtypes() | npst.unicode_string_dtypes() | st.just(np.dtype(object))
+NOT_REAL = npst.boolean_dtypes() | npst.complex_number_dtypes() | npst.unicode_string_dtypes() | st.just(np.dtype(object))
 
 
-@given(st.data(), WHICH, SMALL, NO_NUMBERS)
-@bad_input
-def test_what_are_no_real_numbers_is_refused(data, what, shape, dtype):
-    with pytest.raises(TypeError, match=f"^{what} has the dtype .*; expected real numbers$"):
-        call(data, what, **{what: np.zeros(shape, dtype)})
+@given(st.data(), ARGUMENT, SMALL, NOT_REAL)
+@error_cases
+def test_dtypes_other_than_real_numbers_raise(data, name, shape, dtype):
+    with pytest.raises(TypeError, match=f"^{name} has the dtype .*; expected real numbers$"):
+        call(data, name, **{name: np.zeros(shape, dtype)})
 
 
-@given(st.data(), WHICH, NUMBERS, st.sampled_from([np.nan, np.inf, -np.inf]))
-@bad_input
-def test_a_single_value_that_is_not_finite_is_refused(data, what, numbers, value):
-    numbers.flat[data.draw(st.integers(0, numbers.size - 1))] = value
-    with pytest.raises(ValueError, match=f"^{what} contains NaN or infinite values"):
-        call(data, what, **{what: numbers})
+@given(st.data(), ARGUMENT, VALUES, st.sampled_from([np.nan, np.inf, -np.inf]))
+@error_cases
+def test_single_nan_or_infinity_raises(data, name, values, value):
+    values.flat[data.draw(st.integers(0, values.size - 1))] = value
+    with pytest.raises(ValueError, match=f"^{name} contains NaN or infinite values"):
+        call(data, name, **{name: values})
 
 
 @given(st.data(), st.sampled_from(["stride", "dilation"]), st.integers(max_value=0))
-@bad_input
-def test_steps_below_one_are_refused(data, name, value):
+@error_cases
+def test_stride_and_dilation_below_one_raise(data, name, value):
     with pytest.raises(ValueError, match=f"^{name} is {value}; expected at least 1$"):
-        call(data, "step", **{name: value})
+        call(data, "stride", **{name: value})
 
 
-NO_INTEGER = st.none() | st.text() | st.booleans() | st.floats() | st.tuples(st.integers(1, 2), st.integers(1, 2))
+NOT_INTEGER = st.none() | st.text() | st.booleans() | st.floats() | st.tuples(st.integers(1, 2), st.integers(1, 2))
 
 
-@given(st.data(), st.sampled_from(["stride", "dilation"]), NO_INTEGER)
-@bad_input
-def test_steps_that_are_no_whole_numbers_are_refused(data, name, value):
+@given(st.data(), st.sampled_from(["stride", "dilation"]), NOT_INTEGER)
+@error_cases
+def test_stride_and_dilation_must_be_integers(data, name, value):
     with pytest.raises(TypeError, match=f"^{name} is .*; expected a whole number$"):
-        call(data, "step", **{name: value})
+        call(data, "stride", **{name: value})
 
 
 @given(st.data(), st.none() | st.integers() | st.text().filter(lambda text: text not in ("valid", "same")))
-@bad_input
-def test_other_paddings_are_refused(data, value):
+@error_cases
+def test_unknown_padding_raises(data, value):
     with pytest.raises(ValueError, match="^padding is .*; expected one of valid, same$"):
         call(data, "padding", padding=value)
 
 
 @given(cases(), st.data())
 @few
-def test_transposing_to_a_shape_that_does_not_shrink_to_the_image_is_refused(case, data):
+def test_output_shape_that_is_not_mapped_to_input_shape_raises(case, data):
     image, kernel, options = case
-    right = convolution.cross_correlate_transposed(image, kernel, **options).shape
-    too_far = data.draw(st.integers(options["stride"], 9))
-    wrong = (right[0] + too_far, right[1])
-    with pytest.raises(ValueError, match=r"^output_shape is .*, which shrinks to .*; expected a shape that shrinks to"):
+    default = convolution.cross_correlate_transposed(image, kernel, **options).shape
+    excess = data.draw(st.integers(options["stride"], 9))
+    wrong = (default[0] + excess, default[1])
+    with pytest.raises(ValueError, match=r"^output_shape is .*, which cross_correlate maps to .*; expected"):
         convolution.cross_correlate_transposed(image, kernel, **options, output_shape=wrong)

@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pooch
 import pytest
 import skimage.color
 from imggen_lib.data import make_fashion_mnist
 
 from imggen_lib import datasets, io, rendering
+from imggen_lib.datasets import fashion_mnist, marble_captions
 
 DATA = Path(make_fashion_mnist.__file__).parent
 SIZES = {
@@ -23,14 +25,14 @@ SIZES = {
 
 
 def idx(array):
-    """An array of bytes in the format of MNIST."""
+    """Return an array as the content of a gzip-compressed IDX file."""
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     return gzip.compress(header + array.astype(np.uint8).tobytes())
 
 
 @pytest.fixture
 def four_files(tmp_path, monkeypatch):
-    """A folder with a Fashion-MNIST of five training and three test images, and the checksums that say so."""
+    """A folder with a Fashion-MNIST of five training and three test images, with the checksums of its own files."""
     folder = tmp_path / "fashion"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -45,42 +47,44 @@ def four_files(tmp_path, monkeypatch):
         (folder / name).write_bytes(idx(array))
         content = gzip.decompress((folder / name).read_bytes())
         checksums[name] = (io.sha256(folder / name), hashlib.sha256(content).hexdigest())
-    monkeypatch.setattr(datasets, "FASHION_MNIST_FILES", checksums)
+    monkeypatch.setattr(fashion_mnist, "FILES", checksums)
     return folder, arrays
 
 
 @pytest.fixture
-def bare_machine(tmp_path, monkeypatch):
-    """No copy of Fashion-MNIST anywhere, and no network."""
+def no_copy(tmp_path, monkeypatch):
+    """A computer without a copy of Fashion-MNIST and without a network; folders that would hold one are below the path."""
 
     def no_network(*args, **kwargs):
         raise ConnectionError("Name or service not known")
 
-    monkeypatch.setattr(datasets, "DEBIAN_FOLDER", tmp_path / "debian")
-    monkeypatch.setattr(datasets, "KERAS_FOLDER", tmp_path / "keras")
-    monkeypatch.setattr(datasets.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    monkeypatch.setattr(datasets.pooch, "retrieve", no_network)
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "debian")
+    monkeypatch.setattr(fashion_mnist, "KERAS_FOLDER", tmp_path / "keras")
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(pooch, "retrieve", no_network)
     return tmp_path
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_a_dataset_has_its_shape_range_types_and_balance(name):
+def test_datasets_have_the_documented_shapes_ranges_types_and_balance(name):
     data = datasets.load(name)
-    train, test, classes = SIZES[name]
+    train, test, size = SIZES[name]
     assert (data.name, data.x_train.shape, data.x_test.shape) == (name, train, test)
-    assert data.image_shape == train[1:] and len(data.class_names) == classes
+    assert data.image_shape == train[1:] and len(data.class_names) == data.condition.size == size
+    assert data.condition.kind == ("captions" if name in ("captioned_marbles", "described_marbles") else "classes")
     for images, labels in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
         assert images.min() == pytest.approx(0, abs=0.05) and images.max() == pytest.approx(1, abs=0.05)
         assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 1
-        if labels.ndim == 2:  # captions
-            assert labels.dtype == np.float32 and labels.shape == (len(images), classes) and set(labels.flat) == {0, 1}
+        if data.condition.kind == "captions":
+            assert labels.dtype == np.float32 and labels.shape == (len(images), size)
+            np.testing.assert_array_equal(np.unique(labels), [0, 1])
             continue
         assert labels.dtype == np.int64 and labels.shape == images.shape[:1]
-        counts = np.bincount(labels, minlength=classes)
+        counts = np.bincount(labels, minlength=size)
         assert counts.min() > 0.9 * counts.mean()
 
 
-def test_the_embedded_clothes_are_balanced_exactly(clothes):
+def test_the_classes_of_the_embedded_subset_have_equal_sizes(clothes):
     assert (np.bincount(clothes.y_train) == 1000).all() and (np.bincount(clothes.y_test) == 200).all()
 
 
@@ -88,32 +92,32 @@ def test_the_embedded_clothes_are_balanced_exactly(clothes):
 def test_no_test_image_is_a_training_image(name):
     data = datasets.load(name)
     train, test = ({image.tobytes() for image in images} for images in (data.x_train, data.x_test))
-    # Zalando's own split holds a few photographs twice.
+    # A few photographs are in both parts of the published dataset.
     assert len(train & test) <= (5 if name == "fashion_mnist" else 0)
 
 
-def test_the_subset_is_the_first_images_of_each_class():
+def test_first_of_each_class_keeps_the_original_order():
     images, labels = np.arange(8), np.array([1, 0, 1, 1, 0, 0, 2, 2])
     kept, kept_labels = make_fashion_mnist.first_of_each_class(images, labels, 2)
     assert kept.tolist() == [0, 1, 2, 4, 6, 7]
     np.testing.assert_array_equal(kept_labels, labels[kept])
 
 
-def test_the_embedded_clothes_say_what_they_were_made_from():
+def test_the_record_of_the_embedded_subset_matches_the_files():
     record = json.loads((DATA / "fashion_mnist.json").read_text())
-    assert record["made_from"] == {name: content for name, (_, content) in datasets.FASHION_MNIST_FILES.items()}
+    assert record["made_from"] == {name: content for name, (_, content) in fashion_mnist.FILES.items()}
     assert record["sha256"] == io.sha256(DATA / "fashion_mnist.npz")
 
 
-def test_the_embedded_clothes_are_the_first_of_each_class_of_the_full_set(clothes):
-    """Compared where a copy of the full set lies on this machine; nothing is downloaded for it."""
+def test_the_embedded_subset_is_the_first_of_each_class_of_the_full_dataset(clothes):
+    """Runs where Debian's or Keras's folder has a copy of the full dataset; nothing is downloaded."""
     copies = [
         folder
-        for folder in (datasets.DEBIAN_FOLDER, datasets.KERAS_FOLDER)
-        if all((folder / name).is_file() for name in datasets.FASHION_MNIST_FILES)
+        for folder in (fashion_mnist.DEBIAN_FOLDER, fashion_mnist.KERAS_FOLDER)
+        if all((folder / name).is_file() for name in fashion_mnist.FILES)
     ]
     if not copies:
-        pytest.skip("no copy of the full set lies on this machine")
+        pytest.skip("no copy of the full dataset on this computer")
     full = datasets.load("fashion_mnist_full", data_dir=copies[0])
     assert full.x_train.shape == (60000, 28, 28, 1) and full.x_test.shape == (10000, 28, 28, 1)
     for part, count in (("train", 1000), ("test", 200)):
@@ -123,8 +127,8 @@ def test_the_embedded_clothes_are_the_first_of_each_class_of_the_full_set(clothe
         np.testing.assert_array_equal(getattr(clothes, f"y_{part}"), labels)
 
 
-def test_class_names_say_what_the_pictures_show(digits, clothes):
-    """A trouser is two dark legs with light between them; a handwritten 1 is narrower than a 0."""
+def test_class_names_match_the_images(digits, clothes):
+    """Trousers are bright at the legs and dark between them; the centre is dark in a 0 and bright in a 1."""
     trousers = clothes.x_train[clothes.y_train == clothes.label("trouser")].mean(axis=0)[..., 0]
     assert trousers[20:, 14].mean() < 0.5 * trousers[20:, 10].mean()
     zero, one = (digits.x_train[digits.y_train == digits.label(name)].mean(axis=0)[..., 0] for name in "01")
@@ -133,28 +137,47 @@ def test_class_names_say_what_the_pictures_show(digits, clothes):
     assert faces.x_train[faces.y_train == 0].std(axis=0).mean() < faces.x_train[faces.y_train == 1].std(axis=0).mean()
 
 
-def test_an_unknown_class_is_answered_with_the_classes(digits):
+def test_a_condition_encodes_names_and_captions():
+    colours = datasets.Condition("classes", ("red", "green", "blue"))
+    assert colours.encode("blue").tolist() == [2] and colours.encode(["green", "red"]).tolist() == [1, 0]
+    captions = datasets.Condition("captions", marble_captions.WORDS, "marble_captions")
+    words = ["red", "blue background"]
+    row = [float(word in words) for word in marble_captions.WORDS]
+    np.testing.assert_array_equal(captions.encode(["a red marble on a blue background", "a marble"]), [row, [0] * 22])
+    nothing = datasets.Condition("none")
+    assert nothing.size is None
+    with pytest.raises(ValueError, match="this dataset has no classes and no captions"):
+        nothing.encode("red")
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_condition_survives_json(name):
+    condition = datasets.load(name).condition
+    assert datasets.Condition.from_description(json.loads(json.dumps(condition.describe()))) == condition
+
+
+def test_an_unknown_class_name_is_rejected_with_the_list_of_classes(digits):
     with pytest.raises(ValueError, match="class is 'ten'; expected one of 0, 1, 2"):
         digits.label("ten")
 
 
-def test_a_split_is_the_same_every_time():
+def test_the_split_is_the_same_in_every_call():
     np.testing.assert_array_equal(datasets.load("faces").x_test, datasets.load("faces").x_test)
 
 
-def test_marbles_are_those_of_graphics_and_nobody_may_change_them():
+def test_marbles_are_rendered_by_hue_and_cached_as_read_only_arrays():
     data = datasets.load("marbles")
     assert datasets.load("marbles").x_train is data.x_train
     assert data.class_names == rendering.HUES and data.y_train[:7].tolist() == [0, 1, 2, 3, 4, 5, 0]
     hues = skimage.color.rgb2hsv(data.x_test[:60, 24:40, 24:40])
-    most = hues[..., 1].reshape(60, -1).argmax(axis=1)
-    found = hues[..., 0].reshape(60, -1)[np.arange(60), most]
+    most_saturated = hues[..., 1].reshape(60, -1).argmax(axis=1)
+    found = hues[..., 0].reshape(60, -1)[np.arange(60), most_saturated]
     np.testing.assert_array_equal(np.round(found * 6) % 6, data.y_test[:60])
     with pytest.raises(ValueError, match="read-only"):
         data.x_train[0] = 0
 
 
-def test_an_unknown_dataset_is_answered_with_the_names():
+def test_an_unknown_dataset_is_rejected_with_the_list_of_names():
     with pytest.raises(
         ValueError, match="dataset is 'mnist'; expected one of captioned_marbles, described_marbles, digits"
     ):
@@ -162,18 +185,23 @@ def test_an_unknown_dataset_is_answered_with_the_names():
 
 
 @pytest.mark.parametrize("name", datasets.PHOTOGRAPHS)
-def test_photographs_are_pictures(name):
-    picture = datasets.photograph(name)
-    assert picture.dtype == np.float32 and picture.ndim in (2, 3) and min(picture.shape[:2]) > 100
-    assert picture.min() >= 0 and 0.5 < picture.max() <= 1
+def test_photographs_are_images_in_the_unit_range(name):
+    image = datasets.photograph(name)
+    assert image.dtype == np.float32 and image.ndim in (2, 3) and min(image.shape[:2]) > 100
+    assert image.min() >= 0 and 0.5 < image.max() <= 1
 
 
-def test_an_unknown_photograph_is_answered_with_the_names():
+def test_an_unknown_photograph_is_rejected_with_the_list_of_names():
     with pytest.raises(ValueError, match="photograph is 'lena'; expected one of astronaut"):
         datasets.photograph("lena")
 
 
-def test_the_full_set_is_read_from_a_named_folder(four_files):
+def test_data_dir_is_rejected_for_a_dataset_that_is_not_read_from_a_folder(tmp_path):
+    with pytest.raises(ValueError, match="the dataset digits is not read from a folder: leave data_dir out"):
+        datasets.load("digits", data_dir=tmp_path)
+
+
+def test_the_full_dataset_is_read_from_data_dir(four_files):
     folder, arrays = four_files
     data = datasets.load("fashion_mnist_full", data_dir=folder)
     np.testing.assert_array_equal(np.round(data.x_train[..., 0] * 255), arrays["train-images-idx3-ubyte.gz"])
@@ -181,54 +209,51 @@ def test_the_full_set_is_read_from_a_named_folder(four_files):
 
 
 @pytest.mark.parametrize("place", ["IMGGEN_DATA_DIR", "debian", "keras", "cache/imggen_lib"])
-def test_the_full_set_is_found_in_each_of_its_places(four_files, bare_machine, monkeypatch, place):
+def test_the_full_dataset_is_found_in_each_documented_folder(four_files, no_copy, monkeypatch, place):
     if place.isupper():
         monkeypatch.setenv(place, str(four_files[0]))
     else:
-        shutil.copytree(four_files[0], bare_machine / place)
+        shutil.copytree(four_files[0], no_copy / place)
     assert datasets.load("fashion_mnist_full").x_train.shape == (5, 28, 28, 1)
 
 
-def test_a_named_folder_that_lacks_a_file_is_an_error_even_if_another_place_has_it(four_files, bare_machine):
-    shutil.copytree(four_files[0], bare_machine / "debian")
+def test_an_incomplete_data_dir_is_an_error_even_if_another_folder_is_complete(four_files, no_copy):
+    shutil.copytree(four_files[0], no_copy / "debian")
     (four_files[0] / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"fashion lacks t10k-labels-idx1-ubyte\.gz; expected the four files"):
         datasets.load("fashion_mnist_full", data_dir=four_files[0])
 
 
-def test_without_a_network_one_error_names_every_way(bare_machine):
+def test_the_error_of_a_failed_download_names_the_alternatives(no_copy):
     with pytest.raises(FileNotFoundError) as caught:
         datasets.load("fashion_mnist_full")
-    for way in ("embedded dataset fashion_mnist", "dataset-fashion-mnist", "IMGGEN_DATA_DIR", "ConnectionError"):
-        assert way in str(caught.value)
+    for part in ("embedded dataset fashion_mnist", "dataset-fashion-mnist", "IMGGEN_DATA_DIR", "ConnectionError"):
+        assert part in str(caught.value)
 
 
-def test_what_is_missing_is_downloaded_against_its_published_checksum(four_files, bare_machine, monkeypatch):
+def test_missing_files_are_downloaded_and_compared_with_the_published_checksum(four_files, no_copy, monkeypatch):
     folder, _ = four_files
-    asked = {}
+    requested = {}
 
     def download(url, known_hash, *, fname, path, progressbar):
-        asked[url] = known_hash
+        requested[url] = known_hash
         path.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / fname, path / fname)
 
-    monkeypatch.setattr(datasets.pooch, "retrieve", download)
+    monkeypatch.setattr(pooch, "retrieve", download)
     assert datasets.load("fashion_mnist_full").x_test.shape == (3, 28, 28, 1)
-    expected = {
-        datasets.FASHION_MNIST_URL + name: f"sha256:{published}"
-        for name, (published, _) in datasets.FASHION_MNIST_FILES.items()
-    }
-    assert asked == expected
+    expected = {fashion_mnist.URL + name: f"sha256:{published}" for name, (published, _) in fashion_mnist.FILES.items()}
+    assert requested == expected
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "other"])
-def test_a_damaged_file_of_the_full_set_is_named(four_files, damage):
+def test_a_damaged_file_of_the_full_dataset_is_named(four_files, damage):
     path = four_files[0] / "train-images-idx3-ubyte.gz"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     other = idx(np.zeros((5, 28, 28)))
     path.write_bytes({"flipped": content, "truncated": content[:100], "empty": b"", "other": other}[damage])
-    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is damaged .*fetch it again"):
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz is damaged .*download it again"):
         datasets.load("fashion_mnist_full", data_dir=four_files[0])
 
 
@@ -240,7 +265,7 @@ def test_a_damaged_embedded_file_is_named(tmp_path, monkeypatch):
         byte = file.read(1)
         file.seek(100_000)
         file.write(bytes([byte[0] ^ 0xFF]))
-    monkeypatch.setattr(datasets, "resource", tmp_path.joinpath)
+    monkeypatch.setattr(io, "data_path", tmp_path.joinpath)
     with pytest.raises(ValueError, match=r"fashion_mnist\.npz is damaged.*Install the package again"):
         datasets.load("fashion_mnist")
     (tmp_path / "fashion_mnist.npz").unlink()
@@ -249,15 +274,15 @@ def test_a_damaged_embedded_file_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (2, 3, 5)])
-def test_read_idx_gives_back_what_was_written(tmp_path, shape):
+def test_read_idx_returns_the_written_array(tmp_path, shape):
     array = np.arange(np.prod(shape)).reshape(shape)
     (tmp_path / "a.gz").write_bytes(idx(array))
     np.testing.assert_array_equal(datasets.read_idx(tmp_path / "a.gz"), array)
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\x08", b"\0\0\x0d\1\0\0\0\1\7", b"\0\0\x08\1\0\0\0\5\7", b"hello, world"])
-def test_read_idx_names_a_file_that_is_none(tmp_path, content):
-    for written in (content, gzip.compress(content)):
-        (tmp_path / "a.gz").write_bytes(written)
+def test_read_idx_names_a_file_of_another_format(tmp_path, content):
+    for stored in (content, gzip.compress(content)):
+        (tmp_path / "a.gz").write_bytes(stored)
         with pytest.raises(ValueError, match=r"a\.gz is damaged"):
             datasets.read_idx(tmp_path / "a.gz")

@@ -1,6 +1,5 @@
-"""Several devices, a killed training, half precision: what must not change the result."""
+"""Arguments for several devices, a killed training, mixed precision. tests/test_jax.py trains on several devices."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,58 +12,10 @@ import pytest
 from imggen_lib import backend, models, pretrained, training
 from imggen_lib.models import Classifier, Diffusion, VAE
 
-ON_DEVICES = """
-import json, sys
-import keras
-from imggen_lib import backend, datasets, models, training
-from imggen_lib.models import Diffusion, GAN
-
-digits, report = datasets.load("digits"), {"devices": len(keras.distribution.list_devices())}
-shape = digits.image_shape
-families = {
-    "gan": lambda: GAN(models.image_generator(shape, 3, filters=(4,)), models.image_discriminator(shape, filters=(4,))),
-    "diffusion": lambda: Diffusion(models.image_unet(shape, num_classes=10, filters=(8,), blocks=1)),
-}
-for name, build in families.items():
-    for devices in (1, 4):
-        losses = []
-        note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"])))
-        keras.utils.set_random_seed(0)
-        record = {"steps": 0, "seconds": 0.0}
-        with backend.data_parallel(devices, batch_size=16):
-            model = build()
-            model.compile(optimizer=keras.optimizers.SGD(1e-2))
-            training.train(model, digits, record, steps=6, batch_size=16, seed=0, checkpoint=sys.argv[1], callbacks=[note])
-            report[f"{name} on"] = len(model.trainable_variables[0].value.sharding.device_set)
-        report[f"{name} {devices}"] = losses
-        report[f"{name} {devices} draws"] = model.sample(2, seed=0).tolist()
-print(json.dumps(report))
-"""
-
-
 def program(code, *arguments, **variables):
     environment = {**os.environ, **variables}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-
-@pytest.fixture(scope="module")
-def on_devices(tmp_path_factory):
-    """What one and four virtual devices make of the same training, with JAX."""
-    path = tmp_path_factory.mktemp("devices") / "state.keras"
-    flags = "--xla_force_host_platform_device_count=4"
-    run = program(ON_DEVICES, path, KERAS_BACKEND="jax", JAX_PLATFORMS="cpu", XLA_FLAGS=flags)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize("name", ["gan", "diffusion"])
-def test_four_devices_learn_what_one_learns(on_devices, name):
-    assert on_devices["devices"] == on_devices[f"{name} on"] == 4
-    one, four = on_devices[f"{name} 1"], on_devices[f"{name} 4"]
-    assert len(one) == 6 and one[0] != one[-1]
-    np.testing.assert_allclose(four, one, rtol=1e-5)
-    np.testing.assert_allclose(on_devices[f"{name} 4 draws"], on_devices[f"{name} 1 draws"], atol=1e-4)
 
 
 @pytest.mark.parametrize(

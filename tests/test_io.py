@@ -9,9 +9,9 @@ import skimage.io
 from imggen_lib import io
 
 
-def test_replacing_moves_the_finished_file_into_place(tmp_path):
+def test_atomic_write_replaces_the_file_when_the_block_ends(tmp_path):
     (tmp_path / "note.txt").write_text("old")
-    with io.replacing(tmp_path / "note.txt") as temporary:
+    with io.atomic_write(tmp_path / "note.txt") as temporary:
         temporary.write_text("new")
         assert temporary.suffix == ".txt"
         assert (tmp_path / "note.txt").read_text() == "old"
@@ -20,24 +20,24 @@ def test_replacing_moves_the_finished_file_into_place(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_replacing_keeps_the_old_file_when_the_block_fails(tmp_path, error):
+def test_atomic_write_keeps_the_old_file_when_the_block_raises(tmp_path, error):
     (tmp_path / "note.txt").write_text("old")
-    with pytest.raises(error), io.replacing(tmp_path / "note.txt") as temporary:
+    with pytest.raises(error), io.atomic_write(tmp_path / "note.txt") as temporary:
         temporary.write_text("half")
         raise error
     assert (tmp_path / "note.txt").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_replacing_names_a_missing_folder(tmp_path):
+def test_atomic_write_names_a_missing_folder(tmp_path):
     with (
         pytest.raises(FileNotFoundError, match=r"folder .*nowhere does not exist"),
-        io.replacing(tmp_path / "nowhere" / "note.txt"),
+        io.atomic_write(tmp_path / "nowhere" / "note.txt"),
     ):
         pass
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_atomic_write_keeps_the_old_file_on_a_full_disk(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.ones(3))
     before = (tmp_path / "a.npz").read_bytes()
     program = """
@@ -46,33 +46,33 @@ import numpy as np
 from imggen_lib import io
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:
-    with io.replacing(sys.argv[1]) as temporary:
+    with io.atomic_write(sys.argv[1]) as temporary:
         np.savez(temporary, images=np.zeros(10_000))
 except OSError as error:
-    sys.exit(f"refused: {error.strerror}")
+    sys.exit(f"failed: {error.strerror}")
 """
     run = subprocess.run([sys.executable, "-c", program, tmp_path / "a.npz"], capture_output=True, text=True)
-    # With NumPy 2.0 the archive that could not be finished complains once more when it is thrown away.
-    assert (run.returncode, run.stderr.splitlines()[-1]) == (1, "refused: File too large")
+    # NumPy 2.0 prints a second error when the incomplete archive is garbage-collected.
+    assert (run.returncode, run.stderr.splitlines()[-1]) == (1, "failed: File too large")
     assert (tmp_path / "a.npz").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_sha256_of_abc_is_the_published_one(tmp_path):
+def test_sha256_of_abc_is_the_value_in_the_standard(tmp_path):
     # FIPS 180-2, appendix B.1.
     (tmp_path / "abc").write_bytes(b"abc")
     assert io.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_verify_tells_a_missing_file_from_a_damaged_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"abc is missing: make it"):
-        io.verify(tmp_path / "abc", "0" * 64, advice="make it")
+def test_verify_checksum_distinguishes_a_missing_file_from_a_damaged_one(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"abc is missing\. make it"):
+        io.verify_checksum(tmp_path / "abc", "0" * 64, advice="make it")
     (tmp_path / "abc").write_bytes(b"abc")
     with pytest.raises(ValueError, match=r"abc is damaged: its SHA-256 begins with ba7816bf8f01.*make it"):
-        io.verify(tmp_path / "abc", "0" * 64, advice="make it")
+        io.verify_checksum(tmp_path / "abc", "0" * 64, advice="make it")
 
 
-def test_read_npz_gives_back_what_was_saved(tmp_path):
+def test_read_npz_returns_the_saved_arrays(tmp_path):
     np.savez_compressed(tmp_path / "a.npz", images=np.eye(3), labels=np.arange(3))
     arrays = io.read_npz(tmp_path / "a.npz")
     assert set(arrays) == {"images", "labels"}
@@ -80,7 +80,7 @@ def test_read_npz_gives_back_what_was_saved(tmp_path):
     assert set(io.read_npz(tmp_path / "a.npz", ["labels"])) == {"labels"}
 
 
-def test_read_npz_runs_no_code_from_a_pickle(tmp_path):
+def test_read_npz_does_not_execute_pickled_code(tmp_path):
     class Trap:
         def __reduce__(self):
             return (pytest.fail, ("the pickle was executed",))
@@ -93,12 +93,12 @@ def test_read_npz_runs_no_code_from_a_pickle(tmp_path):
 def test_read_npz_names_a_missing_file_and_a_missing_array(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*a\.npz"):
         io.read_npz(tmp_path / "a.npz")
-    np.savez(tmp_path / "a.npz", pictures=np.eye(3))
-    with pytest.raises(ValueError, match=r"it holds \['pictures'\], not \['images'\]"):
+    np.savez(tmp_path / "a.npz", photographs=np.eye(3))
+    with pytest.raises(ValueError, match=r"it contains \['photographs'\], not \['images'\]"):
         io.read_npz(tmp_path / "a.npz", ["images"])
 
 
-def test_read_npz_refuses_text_nothing_and_a_single_array(tmp_path):
+def test_read_npz_rejects_text_an_empty_file_and_a_single_array(tmp_path):
     path = tmp_path / "a.npz"
     for content in (b"", b"hello", b"PK"):
         path.write_bytes(content)
@@ -110,8 +110,8 @@ def test_read_npz_refuses_text_nothing_and_a_single_array(tmp_path):
         io.read_npz(path)
 
 
-def test_read_npz_names_the_file_whichever_byte_is_damaged(tmp_path, rng):
-    """Some bytes of a zip file mean nothing; a change to any other is a ValueError, and never a wrong array."""
+def test_read_npz_detects_damage_in_every_byte(tmp_path, rng):
+    """A few bytes of a zip file have no meaning. Changing any other raises an error that names the file."""
     path = tmp_path / "a.npz"
     images = rng.random((4, 5))
     np.savez_compressed(path, images=images)
@@ -126,7 +126,7 @@ def test_read_npz_names_the_file_whichever_byte_is_damaged(tmp_path, rng):
             assert str(path) in str(error), position
 
 
-def test_read_npz_refuses_a_truncated_file(tmp_path):
+def test_read_npz_rejects_a_truncated_file(tmp_path):
     path = tmp_path / "a.npz"
     np.savez_compressed(path, images=np.eye(5))
     whole = path.read_bytes()
@@ -136,21 +136,21 @@ def test_read_npz_refuses_a_truncated_file(tmp_path):
             io.read_npz(path)
 
 
-@pytest.mark.parametrize(("shape", "read"), [((4, 5), (4, 5)), ((4, 5, 3), (4, 5, 3)), ((4, 5, 4), (4, 5, 3))])
-def test_a_picture_is_read_as_it_was_written(tmp_path, shape, read):
+@pytest.mark.parametrize(("shape", "expected"), [((4, 5), (4, 5)), ((4, 5, 3), (4, 5, 3)), ((4, 5, 4), (4, 5, 3))])
+def test_read_image_returns_the_written_pixels_without_alpha(tmp_path, shape, expected):
     pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
     PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
     image = io.read_image(tmp_path / "a.png")
-    assert image.dtype == np.float32 and image.shape == read
-    np.testing.assert_allclose(image, pixels[..., :3].reshape(read) / 255 if len(shape) == 3 else pixels / 255, atol=1e-6)
+    assert image.dtype == np.float32 and image.shape == expected
+    np.testing.assert_allclose(image, (pixels if len(shape) == 2 else pixels[..., :3]) / 255, atol=1e-6)
 
 
-def test_a_photograph_is_read_upright_and_in_the_colours_of_a_screen(tmp_path):
-    lying = np.zeros((8, 16, 3), np.uint8)
-    lying[:, :8, 0] = 255  # what is left in the file is on top of the upright picture
-    turned = PIL.Image.Exif()
-    turned[0x0112] = 6
-    PIL.Image.fromarray(lying).save(tmp_path / "phone.jpg", exif=turned, quality=100, subsampling=0)
+def test_read_image_applies_the_exif_orientation_and_converts_cmyk_to_rgb(tmp_path):
+    stored = np.zeros((8, 16, 3), np.uint8)
+    stored[:, :8, 0] = 255  # the left half in the file is the upper half of the upright image
+    rotated = PIL.Image.Exif()
+    rotated[0x0112] = 6
+    PIL.Image.fromarray(stored).save(tmp_path / "phone.jpg", exif=rotated, quality=100, subsampling=0)
     upright = io.read_image(tmp_path / "phone.jpg")
     assert upright.shape == (16, 8, 3) and upright[:7, :, 0].min() > 0.9 > 0.1 > upright[9:, :, 0].max()
 
@@ -159,22 +159,23 @@ def test_a_photograph_is_read_upright_and_in_the_colours_of_a_screen(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.float32(100), np.int16(-300)])
-def test_a_picture_whose_numbers_are_no_brightness_is_refused(tmp_path, value):
+def test_read_image_rejects_values_outside_the_range(tmp_path, value):
     skimage.io.imsave(tmp_path / "depth.tiff", np.full((8, 8), value), check_contrast=False)
     with pytest.raises(ValueError, match=r"depth\.tiff has values from .* expected \[0, 1\]"):
         io.read_image(tmp_path / "depth.tiff")
 
 
-def test_what_is_no_picture_is_named(tmp_path):
+def test_read_image_names_the_unreadable_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         io.read_image(tmp_path / "missing.png")
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("not an image")
     whole = tmp_path / "whole.png"
     PIL.Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(whole)
     (tmp_path / "half.png").write_bytes(whole.read_bytes()[:60])
     frames = [PIL.Image.new("L", (8, 8), grey) for grey in (0, 255)]
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
-    for name, message in (("text", "is no picture"), ("half", "is no picture"), ("film", "holds an array|is no picture")):
+    unreadable = "is not a readable image"
+    for name, message in (("text", unreadable), ("half", unreadable), ("film", f"contains an array|{unreadable}")):
         (path,) = tmp_path.glob(f"{name}.*")
         with pytest.raises(ValueError, match=message):
             io.read_image(path)

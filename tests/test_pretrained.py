@@ -53,7 +53,7 @@ def test_samples_of_the_shipped_caption_model_show_their_captions():
     from imggen_lib import evaluation
 
     choices = np.concatenate([combinations[:25] for combinations in marble_captions.combinations()])
-    rows = marble_captions.encode([marble_captions.caption(choice) for choice in choices])
+    rows = marble_captions.encode([marble_captions.from_choice(choice) for choice in choices])
     images = pretrained.load("marble_diffusion").sample(50, seed=0, labels=rows, steps=10)
     assert evaluation.caption_matches(images, choices).mean() > 0.85
     # With the captions of other images: chance.

@@ -10,12 +10,12 @@ from imggen_lib import rendering
 points = st.lists(st.tuples(st.floats(-1.5, 1.5), st.floats(-1.5, 1.5)), min_size=2, max_size=6)
 
 
-def test_a_pen_at_the_wheels_centre_draws_a_circle():
+def test_pen_at_centre_of_rolling_circle_draws_circle():
     curve = rendering.spirograph(7, 3, 0)
     np.testing.assert_allclose(np.hypot(*curve.T), 1, atol=1e-12)
 
 
-def test_a_wheel_of_half_the_ring_draws_a_diameter():
+def test_rolling_circle_of_half_radius_draws_diameter():
     """The Tusi couple: x = 2 r cos t, y = 0."""
     curve = rendering.spirograph(4, 2, 2)
     np.testing.assert_allclose(curve[:, 1], 0, atol=1e-12)
@@ -24,76 +24,75 @@ def test_a_wheel_of_half_the_ring_draws_a_diameter():
 
 @given(st.integers(2, 60), st.integers(1, 59), st.floats(0, 100))
 @settings(max_examples=50, deadline=None)
-def test_a_spirograph_closes_and_stays_in_the_square(fixed, rolling, pen):
+def test_spirograph_is_closed_and_within_minus_1_to_1(fixed, rolling, pen):
     rolling = 1 + rolling % (fixed - 1)
     curve = rendering.spirograph(fixed, rolling, pen)
     np.testing.assert_allclose(curve[0], curve[-1], atol=1e-9)
     assert np.abs(curve).max() <= 1 + 1e-12
 
 
-def test_a_spirograph_has_the_symmetry_of_its_ring():
-    """R = 5 and r = 3 draw a star that a fifth of a turn maps onto itself: 3 turns hold 5 such steps."""
+def test_spirograph_has_rotational_symmetry():
+    """With R = 5 and r = 3, a fifth of the parameter range rotates the curve by 3/5 of a revolution."""
     z = rendering.spirograph(5, 3, 2, samples=5 * 200 + 1) @ [1, 1j]
-    turned = z[:-1] * np.exp(2j * np.pi * 3 / 5)
-    np.testing.assert_allclose(turned, np.roll(z[:-1], -200), atol=1e-9)
+    rotated = z[:-1] * np.exp(2j * np.pi * 3 / 5)
+    np.testing.assert_allclose(rotated, np.roll(z[:-1], -200), atol=1e-9)
 
 
-@pytest.mark.parametrize("wheel", [(3, 3, 1), (3, 4, 1), (3, 0, 1), (3, 1, -1)])
-def test_a_wheel_must_fit_into_its_ring(wheel):
+@pytest.mark.parametrize("radii_and_pen", [(3, 3, 1), (3, 4, 1), (3, 0, 1), (3, 1, -1)])
+def test_invalid_spirograph_raises(radii_and_pen):
     with pytest.raises(ValueError, match="expected"):
-        rendering.spirograph(*wheel)
+        rendering.spirograph(*radii_and_pen)
 
 
 @given(points, st.integers(1, 20), st.floats(0, 5))
 @settings(max_examples=50, deadline=None)
-def test_a_curve_turned_by_a_quarter_gives_the_picture_turned(curve, size, width):
+def test_rotating_curve_by_90_degrees_rotates_image(curve, size, width):
     curve = np.array(curve)
-    picture = rendering.draw_curve(curve, size, width=width)
-    assert picture.dtype == np.float32 and picture.min() >= 0 and picture.max() <= 1
-    turned = rendering.draw_curve(curve[:, ::-1] * [-1, 1], size, width=width)
-    np.testing.assert_allclose(turned, np.rot90(picture), atol=1e-6)
+    image = rendering.draw_curve(curve, size, width=width)
+    assert image.dtype == np.float32 and image.min() >= 0 and image.max() <= 1
+    rotated = rendering.draw_curve(curve[:, ::-1] * [-1, 1], size, width=width)
+    np.testing.assert_allclose(rotated, np.rot90(image), atol=1e-6)
 
 
 @given(points, st.integers(1, 20))
 @settings(max_examples=25, deadline=None)
-def test_a_curve_drawn_backwards_is_the_same_picture(curve, size):
-    picture = rendering.draw_curve(curve, size)
-    np.testing.assert_allclose(rendering.draw_curve(curve[::-1], size), picture, atol=1e-6)
+def test_reversed_curve_gives_same_image(curve, size):
+    image = rendering.draw_curve(curve, size)
+    np.testing.assert_allclose(rendering.draw_curve(curve[::-1], size), image, atol=1e-6)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3.5, 6])
-def test_the_light_of_a_straight_stroke_is_its_width_times_its_length(width):
-    picture = rendering.draw_curve([[-1, 0], [1, 0]], 41, width=width)
-    np.testing.assert_allclose(picture.sum(axis=0), width, atol=1e-5)
+def test_column_sums_of_horizontal_stroke_equal_its_width(width):
+    image = rendering.draw_curve([[-1, 0], [1, 0]], 41, width=width)
+    np.testing.assert_allclose(image.sum(axis=0), width, atol=1e-5)
 
 
-def test_y_points_upwards():
-    picture = rendering.draw_curve([[-1, 1], [1, 1]], 9)
-    assert picture[0].min() == 1 and picture[2:].max() == 0
+def test_y_axis_points_upwards():
+    image = rendering.draw_curve([[-1, 1], [1, 1]], 9)
+    assert image[0].min() == 1 and image[2:].max() == 0
 
 
-def test_a_stroke_outside_the_picture_leaves_it_black():
+def test_stroke_outside_image_leaves_it_black():
     assert rendering.draw_curve([[5, 5], [6, 7]], 9).max() == 0
 
 
-def test_a_point_is_drawn_as_a_disc():
-    picture = rendering.draw_curve([[0, 0], [0, 0]], 21, width=9)
-    assert picture.sum() == pytest.approx(np.pi * 4.5**2, rel=0.02)
+def test_point_is_drawn_as_disc():
+    image = rendering.draw_curve([[0, 0], [0, 0]], 21, width=9)
+    assert image.sum() == pytest.approx(np.pi * 4.5**2, rel=0.02)
 
 
 @pytest.mark.parametrize("bad", [[[0, 0]], [[0, 0, 0], [1, 1, 1]], [0, 1], [[0, np.nan], [1, 1]]])
-def test_draw_curve_refuses_what_is_no_polyline(bad):
+def test_draw_curve_of_invalid_points_raises(bad):
     with pytest.raises(ValueError, match="points"):
         rendering.draw_curve(bad, 9)
 
 
-def test_draw_curve_refuses_a_negative_width():
+def test_draw_curve_with_negative_width_raises():
     with pytest.raises(ValueError, match="width"):
         rendering.draw_curve([[0, 0], [1, 1]], 9, width=-1)
 
 
-def test_a_sphere_is_brightest_where_it_faces_the_light():
-    """With r the picture's coordinates and l the light, brightness is l.r: 1 at l itself."""
+def test_lit_sphere_is_brightest_where_its_normal_is_the_light_direction():
     light = np.array([0.36, 0.48, 0.8])
     sphere = rendering.lit_sphere(201, light=light, ambient=0)
     row, column = np.unravel_index(sphere.argmax(), sphere.shape)
@@ -102,7 +101,7 @@ def test_a_sphere_is_brightest_where_it_faces_the_light():
     assert sphere.max() == pytest.approx(1, abs=1e-4)
 
 
-def test_a_sphere_lit_from_the_viewer_follows_lamberts_law():
+def test_lit_sphere_follows_lamberts_cosine_law():
     sphere = rendering.lit_sphere(101, light=(0, 0, 5), ambient=0.2, background=0.7)
     for column in (50, 60, 80, 94):
         x = (column / 50 - 1) / 0.9
@@ -111,18 +110,18 @@ def test_a_sphere_lit_from_the_viewer_follows_lamberts_law():
     np.testing.assert_array_equal(sphere, sphere.T)
 
 
-def test_a_sphere_lit_from_behind_shows_ambient_light_alone():
+def test_sphere_lit_from_behind_has_ambient_light_only():
     assert set(np.unique(rendering.lit_sphere(31, light=(0, 0, -1), ambient=0.25))) == {0.0, 0.25}
 
 
-def test_only_the_direction_of_the_light_counts():
+def test_length_of_light_vector_has_no_effect():
     np.testing.assert_allclose(rendering.lit_sphere(21, light=(1, 2, 3)), rendering.lit_sphere(21, light=(10, 20, 30)))
 
 
 @pytest.mark.parametrize(
     "options", [{"light": (0, 0, 0)}, {"light": (1, 1)}, {"ambient": 1.5}, {"background": -0.1}, {"light": (0, 0, np.nan)}]
 )
-def test_lit_sphere_refuses_impossible_light(options):
+def test_lit_sphere_of_invalid_arguments_raises(options):
     with pytest.raises(ValueError):
         rendering.lit_sphere(9, **options)
 
@@ -137,7 +136,7 @@ def normalised(light):
 
 
 @pytest.mark.parametrize("depth", range(6))
-def test_kochs_snowflake_has_the_length_and_the_area_of_its_formulas(depth):
+def test_koch_snowflake_has_closed_form_length_and_area(depth):
     curve = rendering.fractal(TRIANGLE, KOCH, depth)
     assert curve.shape == (3 * 4**depth + 1, 2)
     side = np.sqrt(3)
@@ -147,11 +146,11 @@ def test_kochs_snowflake_has_the_length_and_the_area_of_its_formulas(depth):
     assert area == pytest.approx(np.sqrt(3) / 4 * side**2 * (1 + 0.75 * sum((4 / 9) ** k for k in range(1, depth + 1))))
 
 
-def test_a_fractal_of_a_straight_motif_is_the_line_itself():
+def test_fractal_of_straight_motif_subdivides_line():
     np.testing.assert_allclose(rendering.fractal([[0, 0], [2, 4]], [[0, 0], [0.5, 0], [1, 0]], 2)[:, 1], [0, 1, 2, 3, 4])
 
 
-def test_a_fractal_bulges_to_the_left_of_its_way():
+def test_fractal_motif_lies_to_the_left_of_each_segment():
     assert rendering.fractal([[0, 0], [1, 0]], KOCH, 1)[2, 1] > 0
     assert rendering.fractal([[1, 0], [0, 0]], KOCH, 1)[2, 1] < 0
 
@@ -165,42 +164,42 @@ def test_a_fractal_bulges_to_the_left_of_its_way():
         (([[0, 0], [1, 0]], KOCH, -1), "depth"),
     ],
 )
-def test_fractal_refuses_what_it_cannot_grow(arguments, message):
+def test_fractal_of_invalid_arguments_raises(arguments, message):
     with pytest.raises(ValueError, match=message):
         rendering.fractal(*arguments)
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(2, 9), st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
-def test_gradient_noise_is_zero_on_its_lattice_and_bounded_between(down, across, step, seed):
+def test_gradient_noise_is_zero_on_lattice_and_bounded(down, across, step, seed):
     noise = rendering.gradient_noise((down * step, across * step), (down, across), rng=seed)
     np.testing.assert_allclose(noise[::step, ::step], 0, atol=1e-12)
     assert np.abs(noise).max() <= np.sqrt(0.5) + 1e-12
 
 
-def test_gradient_noise_has_the_slope_that_was_drawn():
-    """At a lattice point the height is 0 and the fade flat, so the next pixel's height is the slope's share."""
+def test_gradient_noise_has_sampled_gradients_at_lattice_points():
+    """Near a lattice point the noise is the linear function with the gradient of that point."""
     noise = rendering.gradient_noise((400, 400), (4, 4), rng=0)
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, (4, 4))
     np.testing.assert_allclose(noise[::100, 1::100] * 100, np.cos(angles), atol=2e-3)
     np.testing.assert_allclose(noise[1::100, ::100] * 100, np.sin(angles), atol=2e-3)
 
 
-def test_gradient_noise_repeats_without_a_seam():
+def test_gradient_noise_is_periodic():
     noise = rendering.gradient_noise((96, 128), (3, 4), rng=5, octaves=2)
     for axis in (0, 1):
-        inside = np.abs(np.diff(noise, axis=axis)).max()
-        assert np.abs(np.take(noise, 0, axis) - np.take(noise, -1, axis)).max() <= 1.1 * inside
+        largest_step = np.abs(np.diff(noise, axis=axis)).max()
+        assert np.abs(np.take(noise, 0, axis) - np.take(noise, -1, axis)).max() <= 1.1 * largest_step
 
 
-def test_octaves_are_noises_of_half_the_height_and_half_the_size():
+def test_octaves_halve_amplitude_and_double_frequency():
     rng = np.random.default_rng(3)
-    apart = sum(rendering.gradient_noise((64, 64), (2 * 2**k, 2**k), rng=rng) / 2**k for k in range(3))
-    np.testing.assert_allclose(rendering.gradient_noise((64, 64), (2, 1), rng=3, octaves=3), apart)
+    expected = sum(rendering.gradient_noise((64, 64), (2 * 2**k, 2**k), rng=rng) / 2**k for k in range(3))
+    np.testing.assert_allclose(rendering.gradient_noise((64, 64), (2, 1), rng=3, octaves=3), expected)
 
 
 @pytest.mark.parametrize("bad", [((8,), (1, 1)), ((8, 8), (0, 1)), ((8, 8), 2), ((8, 8, 3), (1, 1))])
-def test_gradient_noise_asks_for_two_whole_numbers(bad):
+def test_gradient_noise_of_invalid_shapes_raises(bad):
     with pytest.raises((TypeError, ValueError), match="(shape|cells) is .*; expected"):
         rendering.gradient_noise(*bad, rng=0)
     with pytest.raises(TypeError, match="shape is 8.5; expected a whole number"):
@@ -209,11 +208,11 @@ def test_gradient_noise_asks_for_two_whole_numbers(bad):
 
 @given(st.floats(0.05, 1))
 @settings(max_examples=20, deadline=None)
-def test_a_spheres_normals_are_its_points(radius):
+def test_sphere_normals_are_points_of_unit_sphere(radius):
     normals = rendering.sphere_normals(41, radius=radius)
     axis = np.linspace(-1, 1, 41)
     distance = np.hypot(*np.meshgrid(axis, axis))
-    # On which side a point on the very edge falls is up to rounding.
+    # Points on the rim are left out: rounding decides their side.
     inside, outside = distance < radius - 1e-9, distance > radius + 1e-9
     np.testing.assert_allclose(np.linalg.norm(normals, axis=-1)[inside], 1)
     assert (normals[outside] == 0).all()
@@ -221,7 +220,7 @@ def test_a_spheres_normals_are_its_points(radius):
     assert normals[0, 20, 1] >= 0 and (normals[..., 2] >= 0).all()
 
 
-def test_several_spheres_at_once_are_the_same_as_one_by_one():
+def test_batched_spheres_match_single_spheres():
     radii = np.array([0.2, 0.5, 1])
     light = np.array([[1, 0, 1], [0, 2, 1], [0.3, 0.3, 3]])
     normals, shadows = rendering.sphere_normals(15, radius=radii), rendering.sphere_shadow(15, light, radius=radii)
@@ -230,68 +229,68 @@ def test_several_spheres_at_once_are_the_same_as_one_by_one():
         np.testing.assert_allclose(shadows[k], rendering.sphere_shadow(15, light[k], radius=radii[k]))
 
 
-def test_the_matt_light_is_the_cosine_exactly():
+def test_diffuse_term_is_cosine():
     for degrees in (0, 30, 60, 90, 120, 180):
         normal = [np.sin(np.deg2rad(degrees)), 0, np.cos(np.deg2rad(degrees))]
-        matt, _ = rendering.phong(normal, (0, 0, 7))
-        assert matt == pytest.approx(max(0, np.cos(np.deg2rad(degrees))), abs=1e-12)
+        diffuse, _ = rendering.phong(normal, (0, 0, 7))
+        assert diffuse == pytest.approx(max(0, np.cos(np.deg2rad(degrees))), abs=1e-12)
 
 
 @given(lights, st.floats(1, 300))
 @settings(max_examples=50, deadline=None)
-def test_the_highlight_is_where_the_normal_halves_the_angle_between_lamp_and_eye(light, shininess):
-    towards = normalised(light)
-    halfway = normalised(towards + np.array([0, 0, 1]))
+def test_specular_term_is_one_where_normal_bisects_light_and_viewer(light, shininess):
+    direction = normalised(light)
+    halfway = normalised(direction + np.array([0, 0, 1]))
     assert rendering.phong(halfway, light, shininess=shininess)[1] == pytest.approx(1, abs=1e-9)
-    # A small angle away from there, the mirrored light is off by twice that angle.
+    # A rotation of the normal by a small angle rotates the reflected light by twice that angle.
     across = np.cross(halfway, [0.6, -0.8, 0.1])
     away = np.cos(0.1) * halfway + np.sin(0.1) * across / np.linalg.norm(across)
     assert rendering.phong(away, light, shininess=shininess)[1] < 1
 
 
-def test_the_highlight_falls_off_by_the_power_of_its_shininess():
+def test_specular_term_is_cosine_to_the_power_of_shininess():
     angle = 0.2
     normal = [np.sin(angle), 0, np.cos(angle)]
     for shininess in (1, 10, 50):
-        _, highlight = rendering.phong(normal, (0, 0, 1), shininess=shininess)
-        assert highlight == pytest.approx(np.cos(2 * angle) ** shininess)
+        _, specular = rendering.phong(normal, (0, 0, 1), shininess=shininess)
+        assert specular == pytest.approx(np.cos(2 * angle) ** shininess)
 
 
-def test_what_turns_its_back_to_the_light_has_no_highlight():
-    matt, highlight = rendering.phong(rendering.sphere_normals(31), (0, 0, -1))
-    assert matt.max() == 0 and highlight.max() == 0
+def test_surface_facing_away_from_light_has_no_diffuse_and_specular_term():
+    diffuse, specular = rendering.phong(rendering.sphere_normals(31), (0, 0, -1))
+    assert diffuse.max() == 0 and specular.max() == 0
 
 
 @given(lights, st.floats(0.1, 0.25))
 @settings(max_examples=30, deadline=None)
-def test_a_shadow_is_the_ellipse_of_its_formula(light, radius):
-    """Width R, length R / l_z, centre pushed away from the light by R (l_x, l_y) / l_z: as long as it fits the picture."""
-    towards = normalised(light)
-    centre = -radius * towards[:2] / towards[2]
-    reach = np.abs(centre).max() + radius / towards[2]
+def test_shadow_has_area_and_centre_of_its_ellipse(light, radius):
+    """The ellipse has the semi-axes R and R / l_z and the centre -R (l_x, l_y) / l_z. It must lie inside the image."""
+    direction = normalised(light)
+    centre = -radius * direction[:2] / direction[2]
+    extent = np.abs(centre).max() + radius / direction[2]
     shadow = rendering.sphere_shadow(301, light, radius=radius)
     assert shadow.min() >= 0 and shadow.max() <= 1
-    if reach > 0.98:
+    if extent > 0.98:
         return
     axis = np.linspace(-1, 1, 301)
     x, y = np.meshgrid(axis, -axis)
-    assert shadow.sum() * (2 / 300) ** 2 == pytest.approx(np.pi * radius**2 / towards[2], rel=0.03)
+    assert shadow.sum() * (2 / 300) ** 2 == pytest.approx(np.pi * radius**2 / direction[2], rel=0.03)
     np.testing.assert_allclose([np.average(x, weights=shadow), np.average(y, weights=shadow)], centre, atol=0.005)
 
 
-def test_wrap_reads_the_map_at_longitude_and_latitude():
+def test_wrap_looks_up_longitude_and_latitude():
     degrees = np.tile(np.arange(360.0), (180, 1))
     longitude, latitude = np.deg2rad([0.5, 90.5, 180.5, 270.5]), np.deg2rad(-20)
     normals = np.stack(
         [np.sin(longitude) * np.cos(latitude), np.full(4, np.sin(latitude)), np.cos(longitude) * np.cos(latitude)], axis=-1
     )
     assert rendering.wrap(degrees, normals).tolist() == [0, 90, 180, 270]
-    assert rendering.wrap(degrees, normals, turn=np.deg2rad(30)).tolist() == [30, 120, 210, 300]
+    assert rendering.wrap(degrees, normals, rotation=np.deg2rad(30)).tolist() == [30, 120, 210, 300]
     assert rendering.wrap(np.arange(180.0)[:, np.newaxis], normals).tolist() == [110] * 4
     assert rendering.wrap(np.arange(180.0)[:, np.newaxis], [[0, 1, 0], [0, -1, 0]]).tolist() == [0, 179]
 
 
-def test_wrap_takes_colours_along():
+def test_wrap_keeps_channels():
     texture = np.random.default_rng(0).random((4, 8, 3))
     np.testing.assert_array_equal(rendering.wrap(texture, rendering.sphere_normals(9)).shape, (9, 9, 3))
 
@@ -305,10 +304,10 @@ numbers = st.floats(-2, 2)
 )
 @example(np.array([0.0, 0.0, 1.0]), np.full(3, 1e-250))
 @settings(max_examples=60, deadline=None)
-def test_light_takes_vectors_of_three_numbers_and_names_what_is_wrong(normals, light):
+def test_phong_accepts_only_vectors_of_three_numbers(normals, light):
     if normals.shape[-1] == 3 and light.shape == (3,) and light.any():
-        for part in rendering.phong(normals, light):
-            assert part.shape == normals.shape[:-1] and (part >= 0).all() and (part <= 1).all()
+        for term in rendering.phong(normals, light):
+            assert term.shape == normals.shape[:-1] and (term >= 0).all() and (term <= 1).all()
     else:
         with pytest.raises(ValueError, match=r"(normals|light) (has the shape|is) .*expected"):
             rendering.phong(normals, light)
@@ -321,14 +320,14 @@ def test_light_takes_vectors_of_three_numbers_and_names_what_is_wrong(normals, l
         (lambda: rendering.sphere_normals(9, radius=[0.5, 2]), "radius"),
         (lambda: rendering.sphere_normals(1), "size is 1; expected at least 2"),
         (lambda: rendering.sphere_shadow(9, (1, 0, 0)), "a direction from above"),
-        (lambda: rendering.sphere_shadow(9, (1, 0)), "three numbers"),
+        (lambda: rendering.sphere_shadow(9, (1, 0)), "a last axis of length 3"),
         (lambda: rendering.phong((0, 0, 1), (0, 0, 1), shininess=0.5), "shininess is 0.5"),
         (lambda: rendering.phong((0, 0, np.nan), (0, 0, 1)), "normals contains NaN"),
         (lambda: rendering.wrap([1.0, 2.0], [0, 0, 1]), "texture has the shape"),
         (lambda: rendering.wrap([[1.0]], [0, 1]), "normals has the shape"),
     ],
 )
-def test_spheres_and_light_refuse_what_cannot_be(call, message):
+def test_shading_of_invalid_arguments_raises(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -338,17 +337,17 @@ def marbles():
     return rendering.render_marbles(60, rng=0)
 
 
-def test_marbles_are_pictures_that_a_seed_repeats(marbles):
+def test_marbles_depend_on_seed_and_factors_only(marbles):
     images, factors = marbles
     assert images.shape == (60, 64, 64, 3) and images.dtype == np.float32
     assert images.min() >= 0 and images.max() <= 1
     again, _ = rendering.render_marbles(60, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(images, again)
-    # A drawn factor is a factor: handed back, it gives the same pictures whatever the chance.
+    # The returned factors, passed back, give the same images with any seed.
     np.testing.assert_allclose(rendering.render_marbles(60, rng=1, **factors)[0], images, atol=1e-5)
 
 
-def test_the_hue_of_a_marble_can_be_read_off_each_of_its_pixels(marbles):
+def test_every_saturated_pixel_has_hue_of_its_factor(marbles):
     images, factors = marbles
     hsv = skimage.color.rgb2hsv(images)
     for k in range(60):
@@ -358,35 +357,35 @@ def test_the_hue_of_a_marble_can_be_read_off_each_of_its_pixels(marbles):
         assert np.floor(factors["hue"][k] * 6 + 0.5) % 6 == k % 6
 
 
-def test_the_table_and_the_shadow_have_the_brightness_of_their_factors(marbles):
+def test_table_and_shadow_have_brightness_of_their_factors(marbles):
     images, factors = marbles
     light = factors["light"]
     np.testing.assert_allclose(np.linalg.norm(light, axis=1), 1)
     rows, columns = np.where(light[:, 1] > 0, 0, -1), np.where(light[:, 0] > 0, -1, 0)
     corner = images[np.arange(60), rows, columns]
-    expected = factors["background"] * (0.35 + 0.65 * light[:, 2])
+    expected = factors["background_value"] * (0.35 + 0.65 * light[:, 2])
     np.testing.assert_allclose(corner, np.repeat(expected[:, np.newaxis], 3, axis=1), atol=1e-5)
 
-    low, _ = rendering.render_marbles(1, rng=0, light=(1, 0, 1), radius=0.4, background=1.0)
-    # The shadow's centre lies at x = -0.4: column 19 of 64, and the ball covers it from column 19 on.
+    low, _ = rendering.render_marbles(1, rng=0, light=(1, 0, 1), radius=0.4, background_value=1.0)
+    # The centre of the shadow is x = -0.4, column 19 of 64. The marble covers the columns from 19 on.
     np.testing.assert_allclose(low[0, 32, 12], 0.35, atol=1e-5)
 
 
-def test_the_radius_of_a_marble_is_that_of_its_factor():
+def test_marble_has_radius_of_its_factor():
     for radius in (0.3, 0.6, 0.9):
         images, _ = rendering.render_marbles(1, rng=0, size=101, radius=radius, texture=0, light=(0, 0, 1), hue=0.0)
         saturation = np.ptp(images[0], axis=-1)
         assert np.sum(saturation > 0.02) * (2 / 100) ** 2 == pytest.approx(np.pi * radius**2, rel=0.06)
 
 
-def test_textures_whiten_and_a_plain_marble_is_plain():
-    fixed = {"light": (0, 0, 1), "radius": 0.8, "hue": 0.0, "turn": 0.0, "tilt": 0.0}
+def test_striped_and_veined_textures_add_white():
+    fixed = {"light": (0, 0, 1), "radius": 0.8, "hue": 0.0, "rotation": 0.0, "tilt": 0.0}
     images, _ = rendering.render_marbles(3, rng=0, texture=[0, 1, 2], **fixed)
     plain, striped, veined = images[:, 20:44, 20:44]
     assert np.diff(plain[..., 1], axis=0).max() < 0.2 < np.abs(np.diff(striped[..., 1], axis=0)).max()
     assert plain[..., 1].mean() < veined[..., 1].mean()
-    turned, _ = rendering.render_marbles(1, rng=0, texture=1, **{**fixed, "turn": 1.0})
-    assert np.abs(turned[0] - images[1]).max() > 0.3
+    rotated, _ = rendering.render_marbles(1, rng=0, texture=1, **{**fixed, "rotation": 1.0})
+    assert np.abs(rotated[0] - images[1]).max() > 0.3
 
 
 @pytest.mark.parametrize(
@@ -394,15 +393,16 @@ def test_textures_whiten_and_a_plain_marble_is_plain():
     [
         ({"colour": 0.5}, "factor is 'colour'; expected one of hue, texture"),
         ({"hue": 1.5}, "hue is 1.5; expected numbers from 0 to 1"),
-        ({"texture": 3}, "texture is 3.0; expected whole numbers from 0 to 2"),
-        ({"texture": 0.5}, "whole"),
+        ({"texture": 3}, "texture is 3.0; expected integers from 0 to 2"),
+        ({"texture": 0.5}, "texture is 0.5; expected integers"),
         ({"radius": 0.0}, "radius"),
-        ({"background": -0.1}, "background"),
+        ({"background_value": -0.1}, "background_value is -0.1; expected numbers from 0 to 1"),
+        ({"background_hue": 7}, "background_hue is 7.0; expected integers from 0 to 6"),
         ({"light": (0, 0, -1)}, "light"),
-        ({"hue": [0.1, 0.2]}, r"hue has the shape \(2,\); expected one for all or \(4,\)"),
-        ({"turn": np.nan}, "turn contains NaN"),
+        ({"hue": [0.1, 0.2]}, r"hue has the shape \(2,\); expected one value for all images or \(4,\)"),
+        ({"rotation": np.nan}, "rotation contains NaN"),
     ],
 )
-def test_marbles_refuse_impossible_factors(factors, message):
+def test_marbles_of_invalid_factors_raise(factors, message):
     with pytest.raises(ValueError, match=message):
         rendering.render_marbles(4, rng=0, **factors)

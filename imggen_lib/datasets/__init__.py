@@ -1,12 +1,15 @@
-"""Datasets: ``load(name)`` returns images as arrays, split into training and test images, with their labels.
+"""Datasets by name: images as arrays, split into training and test images, with labels and a description of them.
 
-Every module of this package that has ``LOADERS`` adds the datasets named there; nothing else lists them.
+A module of this package adds datasets by a dictionary ``LOADERS``, from names to functions that return a
+:class:`Dataset`. A dataset that is read from a folder has a function with the optional argument ``data_dir``; the other
+functions have no arguments.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
 import pkgutil
 from collections.abc import Callable
@@ -21,13 +24,13 @@ __all__ = ["CLOTHES", "PHOTOGRAPHS", "Condition", "Dataset", "load", "names", "p
 
 @functools.cache
 def _loaders() -> dict[str, Callable[..., Dataset]]:
-    """The functions that load each dataset, from ``LOADERS`` of each module of this package."""
+    """Return the function that loads each dataset, from ``LOADERS`` of each module of this package."""
     modules = [importlib.import_module(module.name) for module in pkgutil.iter_modules(__path__, f"{__name__}.")]
     return {name: loader for module in modules for name, loader in getattr(module, "LOADERS", {}).items()}
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that :func:`load` takes.
+    """Return the names of all datasets, sorted.
 
     Examples
     --------
@@ -40,25 +43,42 @@ def names() -> tuple[str, ...]:
 def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
     """Load a dataset by its name.
 
+    ======================  ===================  ==========  ==================================================
+    Name                    Training and test    Shape       Content and labels
+    ======================  ===================  ==========  ==================================================
+    ``fashion_mnist``       10,000 and 2,000     28×28×1     clothes, ten balanced classes
+    ``fashion_mnist_full``  60,000 and 10,000    28×28×1     clothes, the same ten classes
+    ``digits``              1,437 and 360        8×8×1       handwritten digits, ten classes
+    ``faces``               160 and 40           25×25×1     photographs of faces and of backgrounds, two classes
+    ``marbles``             6,000 and 1,200      64×64×3     marbles, six balanced classes of hue
+    ``captioned_marbles``   8,000 and 1,000      32×32×3     marbles with incomplete captions
+    ``described_marbles``   8,000 and 1,000      32×32×3     marbles with complete captions
+    ======================  ===================  ==========  ==================================================
+
+    Origin and licence:
+
+    - ``fashion_mnist`` and ``fashion_mnist_full``: Fashion-MNIST by Zalando SE (Xiao, Rasul and Vollgraf 2017), MIT. The
+      first is the first 1,000 training and 200 test images of each class, and comes with this library. The second is
+      looked for in ``data_dir``, the folder in the environment variable ``IMGGEN_DATA_DIR``, Debian's package
+      ``dataset-fashion-mnist``, Keras's cache and this library's cache, and is downloaded (31 MB) if it is in none.
+    - ``digits``: test set of "Optical recognition of handwritten digits" (Alpaydin and Kaynak 1998), UCI Machine Learning
+      Repository, CC BY 4.0. It comes with scikit-learn. A fifth of the images is the test set here.
+    - ``faces``: 100 faces and 100 background patches of "Labeled Faces in the Wild" (Huang et al. 2007), which collected
+      news photographs and states no licence. It comes with scikit-image. A fifth of the images is the test set here.
+    - ``marbles``: the images of ``rendering.render_marbles(7200, rng=0)``, in that order. No third-party rights.
+    - ``captioned_marbles``: images and captions of :mod:`imggen_lib.datasets.marble_captions`. Training captions leave out
+      15 % of the factors. The combinations that :func:`imggen_lib.datasets.marble_captions.combinations` holds out are in
+      the test images only. No third-party rights.
+    - ``described_marbles``: the same kind of images, with all combinations in both parts. No third-party rights.
+
+    Marbles are rendered in a few seconds at the first call and kept in memory as read-only arrays.
+
     Parameters
     ----------
     name : str
-        - ``"fashion_mnist"``: 10,000 training and 2,000 test images of clothes, 28x28 grey, ten balanced classes; a
-          subset of Zalando's Fashion-MNIST that comes with the library.
-        - ``"fashion_mnist_full"``: all 60,000 + 10,000; looked for in ``data_dir``, the folder that the variable
-          ``IMGGEN_DATA_DIR`` names, Debian's package ``dataset-fashion-mnist``, Keras's cache, and downloaded otherwise.
-        - ``"digits"``: scikit-learn's 1,797 handwritten digits, 8x8 grey.
-        - ``"faces"``: scikit-image's 100 faces from Labeled Faces in the Wild, 25x25 grey (class ``face``) and as many
-          pieces of pictures without a face.
-        - ``"marbles"``: 6,000 training and 1,200 test images of marbles, 64x64 in colour, six balanced classes of hue;
-          rendered the first time, in seconds, and kept in memory. ``rendering.render_marbles(7200, rng=0)`` gives the same
-          pictures, training ones first, with all their factors.
-        - ``"captioned_marbles"``: 8,000 training and 1,000 test images of marbles on coloured ground, 32x32, with captions
-          that leave some things out; the combinations that :func:`imggen_lib.datasets.marble_captions.combinations` holds out are among
-          the test images only. Rendered in seconds, as is
-        - ``"described_marbles"``: as many others, of all combinations, each with its whole caption.
+        A name in the table.
     data_dir : path_like, optional
-        A folder with the four files of the full Fashion-MNIST. No other dataset reads it.
+        A folder with the four files of ``fashion_mnist_full``.
 
     Returns
     -------
@@ -67,19 +87,25 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
     Raises
     ------
     ValueError
-        If the name is unknown, or a file is damaged (the message names the file and what to do).
+        If the name is unknown, a file is damaged, or ``data_dir`` is given for a dataset that is not read from a folder.
     FileNotFoundError
-        If the full set is nowhere and cannot be downloaded.
+        If a file is missing and cannot be downloaded.
 
     References
     ----------
     Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms",
-    arXiv:1708.07747, 2017. Huang et al., "Labeled Faces in the Wild", University of Massachusetts, 2007.
+    arXiv:1708.07747, 2017. Alpaydin and Kaynak, "Cascading classifiers", Kybernetika 34, 1998. Huang, Ramesh, Berg and
+    Learned-Miller, "Labeled Faces in the Wild", University of Massachusetts, 2007.
 
     Examples
     --------
-    >>> load("digits").x_train.shape
-    (1437, 8, 8, 1)
+    >>> clothes = load("fashion_mnist")
+    >>> clothes.x_train.shape, clothes.class_names[clothes.y_train[0]]
+    ((10000, 28, 28, 1), 'ankle boot')
     """
-    validate.choice(name, "dataset", names())
-    return _loaders()[name](data_dir)
+    loader = _loaders()[validate.choice(name, "dataset", names())]
+    if data_dir is None:
+        return loader()
+    if "data_dir" not in inspect.signature(loader).parameters:
+        raise ValueError(f"data_dir is {data_dir}, but the dataset {name} is not read from a folder: leave data_dir out")
+    return loader(data_dir=data_dir)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from imggen_lib import _validation as validate
 
+__all__ = ["Condition", "Dataset"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
@@ -48,6 +50,12 @@ class Condition:
         ------
         ValueError
             If there is no such class, a caption cannot be parsed, or the dataset has no condition.
+
+        Examples
+        --------
+        >>> from imggen_lib import datasets
+        >>> datasets.load("described_marbles").condition.encode("a red marble").shape
+        (1, 22)
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
         if self.kind == "none":
@@ -70,12 +78,25 @@ class Condition:
         return importlib.import_module(f"imggen_lib.datasets.{self.vocabulary}")
 
     def describe(self) -> dict[str, Any]:
-        """Return the condition as plain values that JSON can hold. :meth:`from_description` is the way back."""
+        """Return the condition as plain values, for a JSON file. :meth:`from_description` is the inverse.
+
+        Examples
+        --------
+        >>> Condition("none").describe()
+        {'kind': 'none', 'names': [], 'vocabulary': None}
+        """
         return {"kind": self.kind, "names": list(self.names), "vocabulary": self.vocabulary}
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Condition:
-        """Return the condition that :meth:`describe` described."""
+        """Return the condition from the values of :meth:`describe`.
+
+        Examples
+        --------
+        >>> colours = Condition("classes", ("red", "green"))
+        >>> Condition.from_description(colours.describe()) == colours
+        True
+        """
         return cls(description["kind"], tuple(description["names"]), description["vocabulary"])
 
 

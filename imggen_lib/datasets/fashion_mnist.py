@@ -1,4 +1,6 @@
-"""Fashion-MNIST: the embedded subset, and the full set from a folder or a download."""
+"""Fashion-MNIST: the embedded subset, and the full dataset from a folder or a download."""
+
+from __future__ import annotations
 
 import gzip
 import hashlib
@@ -6,22 +8,28 @@ import json
 import os
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pooch
+from numpy.typing import NDArray
 
 from imggen_lib import io
 from imggen_lib.datasets.base import Condition, Dataset
 
+__all__ = ["CLOTHES", "FILES", "LOADERS", "URL", "read_idx"]
+
+#: The names of the ten classes.
 CLOTHES = (
     "T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 
-# The four files of Fashion-MNIST: the SHA-256 of each as Zalando publishes it, and of what it holds when unpacked (Debian
-# and others pack the same bytes again, and a gzip file's header changes with that).
-FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+#: The folder from which Zalando publishes the four files.
+URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 
-FASHION_MNIST_FILES = {
+#: The four files, each with the SHA-256 of the published file and of its decompressed content. Debian and others compress
+#: the content again, which changes the file but not the content.
+FILES = {
     "train-images-idx3-ubyte.gz": (
         "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
         "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -44,27 +52,34 @@ DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 KERAS_FOLDER = Path(os.path.expanduser(os.environ.get("KERAS_HOME", "~/.keras")), "datasets", "fashion-mnist")
 
 
-def read_idx(path, *, sha256=None):
-    """Read a gzipped IDX file of unsigned bytes, the format of MNIST and Fashion-MNIST.
+def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> NDArray[np.uint8]:
+    """Read a gzip-compressed IDX file of unsigned bytes, the format of MNIST and Fashion-MNIST.
 
     Parameters
     ----------
     path : path_like
     sha256 : str, optional
-        The checksum that the unpacked content must have.
+        The checksum that the decompressed content must have.
 
     Returns
     -------
     numpy.ndarray
-        uint8, of the shape that the file states.
+        uint8, in the shape that the header of the file states.
 
     Raises
     ------
     ValueError
-        If it is no such file, or a part of it is missing.
+        If the file has another format, is incomplete, or has another checksum.
+
+    References
+    ----------
+    LeCun, Cortes and Burges, "The MNIST database of handwritten digits", 1998: "The IDX file format".
 
     Examples
     --------
+    A header of two zero bytes, the type (8: unsigned byte), the number of dimensions and each size in four bytes; then the
+    values:
+
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "tiny.gz"
     >>> _ = path.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9])))
@@ -75,49 +90,48 @@ def read_idx(path, *, sha256=None):
         content = gzip.decompress(Path(path).read_bytes())
         if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
             raise ValueError("its content has another checksum")
-        # Two zero bytes, the type (8: unsigned byte), the number of dimensions, then each size in four bytes.
         if content[:3] != b"\0\0\x08":
-            raise ValueError("no IDX file of unsigned bytes")
+            raise ValueError("it is not an IDX file of unsigned bytes")
         sizes = np.frombuffer(content, ">u4", count=content[3], offset=4)
         return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(sizes)
     except (ValueError, IndexError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it and fetch it again") from error
+        raise ValueError(f"{path} is damaged ({error}): delete it and download it again") from error
 
 
-def _embedded_fashion_mnist(_):
+def _subset() -> Dataset:
     path = io.data_path("fashion_mnist.npz")
     record = json.loads(io.data_path("fashion_mnist.json").read_text())
-    io.verify(path, record["sha256"], advice="Install the package again, or run data/make_fashion_mnist.py")
+    io.verify_checksum(path, record["sha256"], advice="Install the package again, or run data/make_fashion_mnist.py")
     arrays = io.read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
     return _from_bytes("fashion_mnist", **arrays)
 
 
-def _full_fashion_mnist(data_dir):
-    folder = _find_fashion_mnist(data_dir)
+def _full(data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    folder = _find_files(data_dir)
     train, train_labels, test, test_labels = (
-        read_idx(folder / name, sha256=content) for name, (_, content) in FASHION_MNIST_FILES.items()
+        read_idx(folder / name, sha256=content) for name, (_, content) in FILES.items()
     )
     return _from_bytes("fashion_mnist_full", train, train_labels, test, test_labels)
 
 
-def _find_fashion_mnist(data_dir):
-    """Return the first folder that holds the four files; download them where none does."""
+def _find_files(data_dir: str | os.PathLike[str] | None) -> Path:
+    """Return the folder with the four files: the given one, or the first that has them, or a download to the cache."""
     if data_dir is None:
         data_dir = os.environ.get("IMGGEN_DATA_DIR") or None
     if data_dir is not None:
-        # Whoever names a folder means that one: looking elsewhere would hide a typing error.
-        missing = [name for name in FASHION_MNIST_FILES if not (Path(data_dir) / name).is_file()]
+        # Other folders are not searched, because that would hide a mistake in the name of this one.
+        missing = [name for name in FILES if not (Path(data_dir) / name).is_file()]
         if missing:
             raise FileNotFoundError(f"{data_dir} lacks {', '.join(missing)}; expected the four files of Fashion-MNIST")
         return Path(data_dir)
     cache = Path(pooch.os_cache("imggen_lib"))
     for folder in (DEBIAN_FOLDER, KERAS_FOLDER, cache):
-        if all((folder / name).is_file() for name in FASHION_MNIST_FILES):
+        if all((folder / name).is_file() for name in FILES):
             return folder
     try:
-        for name, (published, _) in FASHION_MNIST_FILES.items():
-            # pooch writes beside the place, checks, and only then moves: an interrupted download leaves nothing.
-            pooch.retrieve(FASHION_MNIST_URL + name, f"sha256:{published}", fname=name, path=cache, progressbar=True)
+        for name, (published, _) in FILES.items():
+            # pooch checks a temporary file and then moves it, so an interrupted download leaves no incomplete file.
+            pooch.retrieve(URL + name, f"sha256:{published}", fname=name, path=cache, progressbar=True)
     except Exception as error:
         raise FileNotFoundError(
             "the full Fashion-MNIST is not on this machine and could not be downloaded "
@@ -128,16 +142,18 @@ def _find_fashion_mnist(data_dir):
     return cache
 
 
-def _from_bytes(name, x_train, y_train, x_test, y_test):
-    """Turn bytes into a Dataset of grey images."""
+def _from_bytes(
+    name: str, x_train: NDArray[Any], y_train: NDArray[Any], x_test: NDArray[Any], y_test: NDArray[Any]
+) -> Dataset:
+    """Return a dataset of grey images from bytes ``(n, height, width)`` and labels."""
     return Dataset(
         name,
-        x_train[..., np.newaxis].astype(np.float32) / 255,
+        x_train[..., np.newaxis].astype(np.float32) / np.float32(255),
         y_train.astype(np.int64),
-        x_test[..., np.newaxis].astype(np.float32) / 255,
+        x_test[..., np.newaxis].astype(np.float32) / np.float32(255),
         y_test.astype(np.int64),
         Condition("classes", CLOTHES),
     )
 
 
-LOADERS = {"fashion_mnist": _embedded_fashion_mnist, "fashion_mnist_full": _full_fashion_mnist}
+LOADERS = {"fashion_mnist": _subset, "fashion_mnist_full": _full}

@@ -1,89 +1,92 @@
-"""A judge of pictures that have captions: a network that finds out which word of each factor is true."""
+"""A classifier of several attributes of an image, such as the colour and the size of a marble. It evaluates captions."""
+
+from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
-from imggen_lib.models.blocks import predict
+from imggen_lib.models.classifier import LinearClassifier
 
 __all__ = ["AttributeClassifier"]
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
-class AttributeClassifier(keras.Model):
-    r"""Several classifiers on one network of features, one for each factor of a picture.
+class AttributeClassifier(LinearClassifier):
+    r"""A feature network with one softmax classifier for each attribute of an image.
 
-    The loss is the mean over the factors of the cross-entropy :math:`-\sum_w y_w \log p_w` over the words of the factor.
+    The loss is the mean over the attributes of the cross-entropy :math:`-\sum_v y_v \log p_v` over the values of the
+    attribute. An attribute without a label adds 0. Labels are rows ``(n, num_classes)`` with a one for each true value.
 
     Parameters
     ----------
     body : keras.Model
-        From pictures in [0, 1] to ``(n, d)`` features; see :func:`imggen_lib.models.classifier.image_features`.
+        From images in [0, 1] to features ``(n, d)``; see :func:`imggen_lib.models.classifier.image_features`.
     counts : sequence of int
-        How many words there are for each factor.
+        Number of values of each attribute.
+
+    References
+    ----------
+    Caruana, "Multitask learning", Machine Learning 28, 1997.
 
     Examples
     --------
-    >>> from imggen_lib import networks
-    >>> reader = AttributeClassifier(models.image_features((8, 8, 3), 16), (2, 3))
-    >>> reader.read(np.zeros((4, 8, 8, 3), "float32")).shape
-    (4, 2)
+    An attribute of two values and one of three:
+
+    >>> from imggen_lib import models
+    >>> classifier = AttributeClassifier(models.image_features((8, 8, 3), 16), (2, 3))
+    >>> classifier.num_classes, classifier.predict_attributes(np.zeros((4, 8, 8, 3))).shape
+    (5, (4, 2))
     """
 
-    def __init__(self, body, counts, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
-        self.body = body
-        self.counts = tuple(validate.integer(count, "counts", minimum=2) for count in counts)
-        self.head = keras.layers.Dense(sum(self.counts), name="logits", dtype="float32")
-        self.head.build(body.output_shape)
-        self.built = True
+    #: What the model is trained for: :func:`imggen_lib.evaluation.evaluate` chooses its measures by it.
+    task: ClassVar[str] = "attributes"
 
-    def call(self, images, training=False):
-        """Return ``(n, words)``: the logarithm of each word's probability among the words of its factor."""
-        logits = ops.split(self.head(self.body(images, training=training)), self._ends()[:-1], axis=-1)
-        return ops.concatenate([ops.log_softmax(some, axis=-1) for some in logits], axis=-1)
+    def __init__(self, body: keras.Model, counts: Sequence[int], **options: Any) -> None:
+        counts = tuple(validate.integer(count, "counts", minimum=2) for count in counts)
+        super().__init__(body, sum(counts), **options)
+        self.counts = counts
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return the mean cross-entropy; ``y`` is ``(n, words)``, 1 where a word is true."""
+    @property
+    def num_classes(self) -> int:
+        """Number of values of all attributes: the length of a row of labels."""
+        return sum(self.counts)
+
+    @property
+    def _boundaries(self) -> list[int]:
+        """Where the values of the second, third, ... attribute begin."""
+        return list(itertools.accumulate(self.counts))[:-1]
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Return the log-probability of each value among those of its attribute, a tensor ``(n, num_classes)``."""
+        logits = ops.split(super().call(images, training=training), self._boundaries, axis=-1)
+        return ops.concatenate([ops.log_softmax(group, axis=-1) for group in logits], axis=-1)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Return the mean cross-entropy of the log-probabilities ``y_pred`` for the rows of labels ``y``."""
         return -ops.mean(ops.sum(ops.cast(y, "float32") * y_pred, axis=-1)) / len(self.counts)
 
-    def read(self, images):
-        """Return the most probable word of each factor.
+    def predict_attributes(self, images: ArrayLike) -> NDArray[np.int64]:
+        """Return the most probable value of each attribute.
 
-        Parameters
-        ----------
-        images : array_like
-            ``(n, height, width, channels)`` in [0, 1].
+        Parameters and errors are those of :meth:`features`.
 
         Returns
         -------
         numpy.ndarray
-            int ``(n, factors)``: an index into the words of each factor.
-
-        Raises
-        ------
-        ValueError
-            If the pictures have another shape, or values outside [0, 1].
+            int64 ``(n, attributes)``: an index among the values of each attribute.
         """
-        images = validate.images(images, self.body.input_shape[1:])
-        weights, bias = self.head.get_weights()
-        logits = predict(self.body, images.astype("float32")) @ weights + bias
-        found = np.split(logits, self._ends()[:-1], axis=1)
-        return np.stack([words.argmax(axis=1) for words in found], axis=1)
+        logits = np.split(self.logits(images), self._boundaries, axis=1)
+        return np.stack([group.argmax(axis=1) for group in logits], axis=1)
 
-    def _ends(self):
-        return list(itertools.accumulate(self.counts))
-
-    def get_config(self):
-        """Return what :meth:`from_config` needs to build the same model."""
-        body = keras.saving.serialize_keras_object(self.body)
-        return {**super().get_config(), "body": body, "counts": self.counts}
-
-    @classmethod
-    def from_config(cls, config):
-        """Build the model that :meth:`get_config` described, with fresh weights."""
-        config["body"] = keras.saving.deserialize_keras_object(config["body"])
-        return cls(**config)
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that :meth:`from_config` builds the same model from."""
+        return {**super().get_config(), "counts": self.counts}

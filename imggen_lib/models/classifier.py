@@ -1,17 +1,32 @@
-"""A classifier, and the features of pictures that the metrics are fed from."""
+"""A classifier of images. Its features are also the space in which the metrics compare sets of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from keras import layers
+import scipy.special
+from keras import layers, ops
+from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
+from imggen_lib.models.base import serialize
 from imggen_lib.models.blocks import predict
 
-__all__ = ["Classifier", "image_features"]
+__all__ = ["Classifier", "LinearClassifier", "image_features"]
 
 
-def image_features(image_shape, feature_dim=64, *, filters=(32, 64, 64), dropout=0.3, name="features"):
-    """Build a network from a picture to a vector of features that a linear classifier can use.
+def image_features(
+    image_shape: Sequence[int],
+    feature_dim: int = 64,
+    *,
+    filters: Sequence[int] = (32, 64, 64),
+    dropout: float = 0.3,
+    name: str = "features",
+) -> keras.Model:
+    """Build a convolutional network from an image to a feature vector, the input of a linear classifier.
 
     Parameters
     ----------
@@ -22,104 +37,161 @@ def image_features(image_shape, feature_dim=64, *, filters=(32, 64, 64), dropout
     filters : sequence of int
         Channels of each stage; the first two stages halve the size.
     dropout : float
-        Share of the values that are dropped in training before the features.
+        Fraction of the values that are dropped in training before the last layer.
 
     Returns
     -------
     keras.Model
-        From pictures in [0, 1] to ``(n, feature_dim)`` features, not negative.
+        From images in [0, 1] to features ``(n, feature_dim)``, which are at least 0.
 
     Raises
     ------
     ValueError
-        If it is no shape of a picture.
+        If ``image_shape`` is not the shape of an image.
 
     Examples
     --------
-    >>> image_features((28, 28, 1)).output_shape
-    (None, 64)
+    Any size will do, because the strided convolutions pad the image:
+
+    >>> image_features((28, 28, 1)).output_shape, image_features((7, 9, 3)).output_shape
+    ((None, 64), (None, 64))
     """
     image = keras.Input(validate.image_shape(image_shape), name="image")
     x = image
     for stage, count in enumerate(filters):
-        x = layers.Conv2D(count, 3, strides=2 if stage < 2 else 1, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+        strides = 2 if stage < 2 else 1
+        x = layers.Conv2D(count, 3, strides=strides, padding="same", use_bias=False, name=f"conv_{stage}")(x)
+        x = layers.ReLU()(layers.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x))
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(image, layers.Dense(feature_dim, activation="relu", dtype="float32")(x), name=name)
+    return keras.Model(image, layers.Dense(feature_dim, activation="relu", name="dense", dtype="float32")(x), name=name)
 
 
-@keras.saving.register_keras_serializable(package="imggen_lib")
-class Classifier(keras.Model):
-    """A network of features with a linear classifier on top, trained by cross-entropy.
-
-    What it learned to look at serves a second purpose: distances between sets of pictures are taken between their
-    features, since distances between pixels say little about what a picture shows.
+class LinearClassifier(keras.Model):
+    """A feature network with one linear layer on top, the base of both classifiers.
 
     Parameters
     ----------
     body : keras.Model
-        From pictures in [0, 1] to ``(n, d)`` features; see :func:`imggen_lib.models.classifier.image_features`.
-    classes : int
-        How many classes there are.
+        From images in [0, 1] to features ``(n, d)``; see :func:`image_features`.
+    num_logits : int
+        Outputs of the linear layer.
+    **options
+        Of :class:`keras.Model`.
 
     Examples
     --------
-    >>> from imggen_lib import networks
-    >>> classifier = Classifier(models.image_features((8, 8, 1), 16), 10)
-    >>> classifier.features(np.zeros((3, 8, 8, 1), "float32")).shape
-    (3, 16)
+    The logits are a linear function of the features:
+
+    >>> classifier = LinearClassifier(image_features((8, 8, 1), 16), num_logits=3)
+    >>> images = np.random.default_rng(0).uniform(size=(5, 8, 8, 1))
+    >>> kernel, bias = classifier.head.get_weights()
+    >>> bool(np.allclose(classifier.logits(images), classifier.features(images) @ kernel + bias, atol=1e-6))
+    True
     """
 
-    def __init__(self, body, classes, **kwargs):
-        super().__init__(**{"dtype": "float32", **kwargs})
+    def __init__(self, body: keras.Model, num_logits: int, **options: Any) -> None:
+        super().__init__(**{"dtype": "float32", **options})
         self.body = body
-        self.num_classes = validate.integer(classes, "classes", minimum=2)
-        self.head = keras.layers.Dense(self.num_classes, name="logits", dtype="float32")
+        self.head = layers.Dense(num_logits, name="logits", dtype="float32")
         self.head.build(body.output_shape)
         self.built = True
 
-    def compile(self, optimizer="adam", **kwargs):
-        """Compile for integer labels: cross-entropy on logits, and accuracy, unless told otherwise."""
-        kwargs.setdefault("loss", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        kwargs.setdefault("metrics", ["accuracy"])
-        super().compile(optimizer=optimizer, **kwargs)
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images."""
+        return tuple(self.body.input_shape[1:])
 
-    def compile_from_config(self, config):
-        """Compile as before saving, which Keras leaves to a model that has a ``compile`` of its own."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
-
-    def call(self, images, training=False):
-        """Return ``(n, classes)`` logits."""
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Return the logits of a batch of images, a tensor ``(n, num_logits)``."""
         return self.head(self.body(images, training=training))
 
-    def features(self, images):
-        """Return the features of pictures, ``(n, d)`` float32.
+    def features(self, images: ArrayLike) -> NDArray[np.float32]:
+        """Return the features of images.
+
+        Parameters
+        ----------
+        images : array_like
+            ``(n, height, width, channels)`` in [0, 1].
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(n, d)``.
 
         Raises
         ------
         ValueError
-            If the pictures have another shape, or values outside [0, 1].
+            If the images have another shape, or values outside [0, 1].
+        TypeError
+            If the images are not floating-point.
         """
-        images = validate.image(images, "images", ndim=4)
-        if images.shape[1:] != self.body.input_shape[1:]:
-            raise ValueError(f"the classifier takes pictures of shape {self.body.input_shape[1:]}; got {images.shape[1:]}")
-        return predict(self.body, images.astype("float32"))
+        return predict(self.body, validate.images(images, self.image_shape).astype("float32"))
 
-    def classify(self, images):
-        """Return the probability of each class, ``(n, classes)`` float32."""
-        weights, bias = (np.asarray(weight) for weight in self.head.get_weights())
-        logits = self.features(images) @ weights + bias
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+    def logits(self, images: ArrayLike) -> NDArray[np.float32]:
+        """Return the logits of images, ``(n, num_logits)``. Parameters and errors are those of :meth:`features`."""
+        return ops.convert_to_numpy(self.head(self.features(images)))
 
-    def get_config(self):
-        """Return what :meth:`from_config` needs to build the same model."""
-        body = keras.saving.serialize_keras_object(self.body)
-        return {**super().get_config(), "body": body, "classes": self.num_classes}
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that :meth:`from_config` builds the same model from."""
+        return {**super().get_config(), "body": serialize(self.body)}
 
     @classmethod
-    def from_config(cls, config):
-        """Build the model that :meth:`get_config` described, with fresh weights."""
-        config["body"] = keras.saving.deserialize_keras_object(config["body"])
-        return cls(**config)
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> LinearClassifier:
+        """Build the model that :meth:`get_config` described, with initial weights."""
+        return cls(**{**config, "body": keras.saving.deserialize_keras_object(config["body"])})
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class Classifier(LinearClassifier):
+    """A feature network with a linear classifier on top, trained by cross-entropy on integer labels.
+
+    Parameters
+    ----------
+    body : keras.Model
+        From images in [0, 1] to features ``(n, d)``; see :func:`image_features`.
+    num_classes : int
+
+    References
+    ----------
+    Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", NeurIPS 2017, which
+    compares sets of images by the features of a classifier.
+
+    Examples
+    --------
+    >>> classifier = Classifier(image_features((8, 8, 1), 16), num_classes=10)
+    >>> images = np.random.default_rng(0).uniform(size=(3, 8, 8, 1))
+    >>> classifier.features(images).shape
+    (3, 16)
+    >>> classifier.predict_proba(images).sum(axis=1).round(4)
+    array([1., 1., 1.], dtype=float32)
+    """
+
+    #: What the model is trained for: :func:`imggen_lib.evaluation.evaluate` chooses its measures by it.
+    task: ClassVar[str] = "classification"
+
+    def __init__(self, body: keras.Model, num_classes: int, **options: Any) -> None:
+        num_classes = validate.integer(num_classes, "num_classes", minimum=2)
+        super().__init__(body, num_classes, **options)
+        self.num_classes = num_classes
+
+    def compile(self, optimizer: Any = "adam", **options: Any) -> None:
+        """Compile with cross-entropy on the logits of integer labels, and accuracy, unless others are given."""
+        options.setdefault("loss", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        options.setdefault("metrics", ["accuracy"])
+        super().compile(optimizer=optimizer, **options)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile as before saving. Keras does not do it for a model that overrides ``compile``."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
+    def predict_proba(self, images: ArrayLike) -> NDArray[np.float32]:
+        """Return the probability of each class, float32 ``(n, num_classes)``.
+
+        Parameters and errors are those of :meth:`features`.
+        """
+        return scipy.special.softmax(self.logits(images), axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that :meth:`from_config` builds the same model from."""
+        return {**super().get_config(), "num_classes": self.num_classes}

@@ -1,6 +1,11 @@
-"""The simplest generative model of pictures: one multivariate normal over all pixels. NumPy only."""
+"""The simplest generative model of images: one multivariate normal distribution over all pixels. NumPy only."""
+
+from __future__ import annotations
+
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 
@@ -8,30 +13,47 @@ __all__ = ["GaussianImageModel"]
 
 
 class GaussianImageModel:
-    r"""A multivariate normal fitted to pictures by maximum likelihood.
+    r"""A multivariate normal distribution fitted to images by maximum likelihood.
 
     .. math:: \log p(x) = -\tfrac12 \left((x - \mu)^\top \Sigma^{-1} (x - \mu) + \log\det\Sigma + d \log 2\pi\right)
 
-    It has the interface of the learned models (``fit``, ``sample``, ``log_prob``) and needs no training but a mean and a
-    covariance.
+    It has the interface of the learned models (``fit``, ``sample``, ``log_prob``). Fitting computes the mean and the
+    covariance of the pixels.
 
     Parameters
     ----------
     ridge : float
-        Added to the diagonal of the covariance: pixels that never change would make it singular.
+        Added to the diagonal of the covariance, which pixels of constant value would make singular.
+
+    Attributes
+    ----------
+    num_classes : None
+        The model is unconditional.
+    image_shape : tuple of int or None
+        Height, width and channels; None before ``fit``.
+
+    References
+    ----------
+    Bishop, "Pattern recognition and machine learning", Springer, 2006, section 2.3.4.
 
     Examples
     --------
-    >>> pictures = np.random.default_rng(0).uniform(size=(100, 2, 2, 1))
-    >>> GaussianImageModel().fit(pictures).sample(3, seed=0).shape
-    (3, 2, 2, 1)
+    Two pixels that are always equal in the data are nearly equal in the samples:
+
+    >>> images = np.repeat(np.random.default_rng(0).uniform(size=(100, 1, 1, 1)), 2, axis=2)
+    >>> samples = GaussianImageModel(ridge=1e-8).fit(images).sample(3, seed=0)
+    >>> bool(np.allclose(samples[:, 0, 0], samples[:, 0, 1], atol=1e-3))
+    True
     """
 
-    def __init__(self, *, ridge=1e-4):
-        self.ridge = validate.real(ridge, "ridge", minimum=1e-12)
-        self.mean = self.variances = self.directions = self.image_shape = None
+    task: ClassVar[str] = "generation"
+    num_classes: ClassVar[None] = None
 
-    def fit(self, images):
+    def __init__(self, *, ridge: float = 1e-4) -> None:
+        self.ridge = validate.real(ridge, "ridge", minimum=1e-12)
+        self.image_shape: tuple[int, int, int] | None = None
+
+    def fit(self, images: ArrayLike) -> GaussianImageModel:
         """Estimate mean and covariance.
 
         Parameters
@@ -42,53 +64,59 @@ class GaussianImageModel:
         Returns
         -------
         GaussianImageModel
-            Itself.
+            The model itself.
 
         Raises
         ------
         ValueError
-            If there are fewer than two pictures.
+            If there are fewer than two images.
         """
-        images = validate.image(images, "images", ndim=4)
-        if len(images) < 2:
-            raise ValueError(f"images has the shape {images.shape}; a covariance needs at least two pictures")
-        self.image_shape = images.shape[1:]
-        rows = images.reshape(len(images), -1).astype(np.float64)
+        array = validate.image(images, "images", ndim=4)
+        if len(array) < 2:
+            raise ValueError(f"images has the shape {array.shape}; a covariance needs at least two images")
+        rows = array.reshape(len(array), -1).astype(np.float64)
         self.mean = rows.mean(axis=0)
         centred = rows - self.mean
-        covariance = centred.T @ centred / len(rows)
-        variances, self.directions = np.linalg.eigh(covariance)
+        variances, self.directions = np.linalg.eigh(centred.T @ centred / len(rows))
         self.variances = np.maximum(variances, 0) + self.ridge
+        self.image_shape = array.shape[1:]
         return self
 
-    def sample(self, n, *, seed, labels=None):
-        """Draw pictures: scale standard normal numbers along the eigenvectors of the covariance, and add the mean.
+    def sample(self, n: int, *, seed: int, labels: None = None) -> NDArray[np.float32]:
+        """Generate images: standard normal values, scaled along the eigenvectors of the covariance, plus the mean.
 
-        Parameters, returns and errors are those of :meth:`imggen_lib.models.base.GenerativeModel.sample`. Values outside
-        [0, 1], which a normal distribution has, are cut off.
+        Parameters, return value and errors are those of :meth:`imggen_lib.models.base.GenerativeModel.sample`. Values
+        outside [0, 1] are clipped.
         """
-        self._check_fitted()
-        if labels is not None:
-            raise ValueError("GaussianImageModel was fitted without labels and cannot draw a chosen class")
+        shape = self._fitted_shape(labels)
         rng = np.random.default_rng(validate.integer(seed, "seed", minimum=0))
         noise = rng.standard_normal((validate.integer(n, "n"), self.mean.size))
         rows = self.mean + (noise * np.sqrt(self.variances)) @ self.directions.T
-        return np.clip(rows, 0, 1).reshape(n, *self.image_shape).astype(np.float32)
+        return np.clip(rows, 0, 1).reshape(n, *shape).astype(np.float32)
 
-    def log_prob(self, images):
-        """Return the log-density of each picture in nats, ``(n,)``.
+    def log_prob(self, images: ArrayLike, *, labels: None = None) -> NDArray[np.float64]:
+        """Return the log-density of each image in nats, ``(n,)``.
+
+        Parameters
+        ----------
+        images : array_like
+            ``(n, height, width, channels)`` in [0, 1].
+        labels : None
+            Part of the common interface; the model is unconditional.
 
         Raises
         ------
         ValueError
-            If the pictures have another shape than those it was fitted to.
+            If the images have another shape than those of ``fit``, or labels are given.
         """
-        self._check_fitted()
-        images = validate.images(images, self.image_shape)
-        coordinates = (images.reshape(len(images), -1) - self.mean) @ self.directions
+        array = validate.images(images, self._fitted_shape(labels))
+        coordinates = (array.reshape(len(array), -1) - self.mean) @ self.directions
         squared = (coordinates**2 / self.variances).sum(axis=1)
         return -0.5 * (squared + np.log(2 * np.pi * self.variances).sum())
 
-    def _check_fitted(self):
-        if self.mean is None:
-            raise ValueError("GaussianImageModel has not seen any pictures yet; call fit(images) first")
+    def _fitted_shape(self, labels: None) -> tuple[int, int, int]:
+        if self.image_shape is None:
+            raise ValueError("GaussianImageModel is not fitted; call fit(images) first")
+        if labels is not None:
+            raise ValueError("GaussianImageModel is unconditional, so it takes no labels: leave them out")
+        return self.image_shape

@@ -1,57 +1,79 @@
-"""Procedural textures: images computed from a rule and random numbers. NumPy only."""
+"""Procedural textures: images computed from a rule and random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imggen_lib import _validation as validate
 
+__all__ = ["gradient_noise"]
 
-def gradient_noise(shape, cells, *, rng, octaves=1):
-    """Draw smooth random bumps: 0 at each point of a lattice, with a random slope there.
+
+def gradient_noise(
+    shape: Sequence[int], cells: Sequence[int], *, rng: np.random.Generator | int, octaves: int = 1
+) -> NDArray[np.float64]:
+    """Return gradient noise (Perlin noise): a smooth random function that is 0 at the points of a lattice.
+
+    Each lattice point has a random unit gradient. Between the points, the four linear functions of the nearest points are
+    interpolated with a fifth-degree polynomial.
 
     Parameters
     ----------
     shape : tuple of int
-        Height and width.
+        ``(height, width)`` of the image.
     cells : tuple of int
-        Cells of the lattice from top to bottom and from left to right; the picture repeats without a seam.
+        Number of lattice cells along each axis. The noise is periodic: it can be tiled without a seam.
     rng : numpy.random.Generator or int
     octaves : int
-        How many noises are added up, each of half the height and with twice as many cells as the one before.
+        Number of noises that are added. Each has half the amplitude and twice the frequency of the one before.
 
     Returns
     -------
     numpy.ndarray
-        ``shape``, about 0; one octave stays within the root of one half.
+        ``(height, width)``. One octave has absolute values of at most ``sqrt(1/2)``.
 
     Raises
     ------
+    TypeError
+        If a number is not an integer, or a pair is not a sequence.
     ValueError
-        If a number is smaller than 1, or there are not two of them.
+        If a number is smaller than 1, or a pair has another length.
 
     References
     ----------
-    K. Perlin, "An image synthesizer", SIGGRAPH 1985; with the smoother fade of "Improving noise", SIGGRAPH 2002.
+    K. Perlin, "An image synthesizer", SIGGRAPH 1985; the polynomial is that of "Improving noise", SIGGRAPH 2002.
 
     Examples
     --------
-    >>> noise = gradient_noise((8, 8), (2, 2), rng=0)
-    >>> bool(noise[0, 0] == noise[0, 4] == noise[4, 0] == 0)
-    True
+    Eight columns and two cells: the lattice points are columns 0 and 4.
+
+    >>> gradient_noise((1, 8), (1, 2), rng=0).round(2)
+    array([[ 0.  , -0.14, -0.13, -0.02,  0.  ,  0.02,  0.13,  0.14]])
     """
-    rows, columns = validate.pair(shape, "shape")
-    down, across = validate.pair(cells, "cells")
-    rng, octaves = np.random.default_rng(rng), validate.integer(octaves, "octaves")
-    total = np.zeros((rows, columns))
-    for octave in range(octaves):
-        n, m = down * 2**octave, across * 2**octave
-        angles = rng.uniform(0, 2 * np.pi, (n, m))
-        y, x = np.arange(rows)[:, np.newaxis] * n / rows, np.arange(columns) * m / columns
-        i, j = y.astype(int), x.astype(int)
-        ramps = {}
-        for a, b in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            angle = angles[(i + a) % n, (j + b) % m]
-            ramps[a, b] = np.cos(angle) * (x - j - b) + np.sin(angle) * (y - i - a)
-        fade_y, fade_x = (t**3 * (6 * t**2 - 15 * t + 10) for t in (y - i, x - j))
-        top, bottom = (ramps[a, 0] + fade_x * (ramps[a, 1] - ramps[a, 0]) for a in (0, 1))
-        total += (top + fade_y * (bottom - top)) / 2**octave
+    height, width = validate.pair(shape, "shape")
+    cell_rows, cell_columns = validate.pair(cells, "cells")
+    rng = np.random.default_rng(rng)
+    total = np.zeros((height, width))
+    for octave in range(validate.integer(octaves, "octaves")):
+        angles = rng.uniform(0, 2 * np.pi, (cell_rows * 2**octave, cell_columns * 2**octave))
+        total += _interpolated_gradients(height, width, angles) / 2**octave
     return total
+
+
+def _interpolated_gradients(height: int, width: int, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return one octave of gradient noise, given the directions of the gradients at the lattice points."""
+    n, m = angles.shape
+    y, x = np.arange(height)[:, np.newaxis] * n / height, np.arange(width) * m / width
+    i, j = y.astype(int), x.astype(int)
+
+    def ramp(a: int, b: int) -> NDArray[np.float64]:
+        """Evaluate the linear function of the lattice point (i + a, j + b)."""
+        angle = angles[(i + a) % n, (j + b) % m]
+        return np.cos(angle) * (x - j - b) + np.sin(angle) * (y - i - a)
+
+    fade_y, fade_x = (t**3 * (6 * t**2 - 15 * t + 10) for t in (y - i, x - j))
+    top, bottom = (ramp(a, 0) + fade_x * (ramp(a, 1) - ramp(a, 0)) for a in (0, 1))
+    return top + fade_y * (bottom - top)

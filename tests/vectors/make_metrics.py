@@ -1,11 +1,13 @@
-"""What the published implementations make of fixed random features: writes ``metrics.json``, which test_metrics reads.
+"""Results of published implementations on fixed random features. Writes ``metrics.json``, which test_metrics reads.
 
     python -m venv /tmp/peers && /tmp/peers/bin/pip install torch-fidelity prdc
     /tmp/peers/bin/python tests/vectors/make_metrics.py
 
-The features are drawn again from their seeds by whoever needs them, so that the file holds only answers. It needs none of
-this library: the answers are the others' alone.
+The features are generated from their seeds, here and in the test, so that the file holds only results. This script does not
+import the library under test.
 """
+
+from __future__ import annotations
 
 import importlib.metadata
 import json
@@ -16,7 +18,7 @@ import numpy as np
 PATH = Path(__file__).with_name("metrics.json")
 PACKAGES = ("torch-fidelity", "prdc", "torch", "scikit-learn", "numpy")
 
-# Rows of real and of generated features, their width, and the generated ones' shift and scale.
+# Numbers of real and of generated features, their dimension, and the shift and scale of the generated ones.
 CASES = {
     "alike": {"seed": 0, "real": 400, "fake": 400, "width": 8, "shift": 0.0, "scale": 1.0},
     "shifted": {"seed": 1, "real": 500, "fake": 300, "width": 16, "shift": 0.3, "scale": 1.0},
@@ -28,26 +30,29 @@ SUBSETS, SUBSET_SIZE = 20, 100
 SPLITS = (1, 10)
 
 
-def features(seed, real, fake, width, shift, scale):
-    """Draw the two sets of a case, and logits over ten classes for as many pictures as there are generated ones."""
+def features(
+    seed: int, real: int, fake: int, width: int, shift: float, scale: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return real features, generated features, and logits of ten classes for the generated images."""
     rng = np.random.default_rng(seed)
     a = rng.normal(size=(real, width))
     b = scale * rng.normal(size=(fake, width)) + shift
     return a, b, 2 * rng.normal(size=(fake, 10)) + np.linspace(0, 1, 10)
 
 
-def main():
+def main() -> None:
+    """Compute the results of every case and write the file."""
     import prdc
     import torch
     from torch_fidelity import metric_fid, metric_isc, metric_kid, metric_prc
 
-    answers = {}
+    results = {}
     for name, case in CASES.items():
         a, b, logits = features(**case)
         real, fake = torch.from_numpy(a), torch.from_numpy(b)
         statistics = [metric_fid.fid_features_to_statistics(x) for x in (real, fake)]
         subsets = {"kid_subsets": SUBSETS, "kid_subset_size": SUBSET_SIZE, "rng_seed": 2020, "verbose": False}
-        answer = {
+        result = {
             "sums": [float(x.sum()) for x in (a, b, logits)],
             "frechet_distance": metric_fid.fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"],
             "kernel_distance": {
@@ -63,17 +68,17 @@ def main():
         if len(a) == len(b):
             whole = {"kid_subsets": 1, "kid_subset_size": len(a), "verbose": False}
             kernel = metric_kid.kid_features_to_metric(real, fake, **whole)
-            answer["kernel_distance"]["whole"] = kernel["kernel_inception_distance_mean"]
+            result["kernel_distance"]["whole"] = kernel["kernel_inception_distance_mean"]
         for k in NEIGHBOURS:
             # torch-fidelity takes the generated features first.
             theirs = metric_prc.prc_features_to_metric(fake, real, prc_neighborhood=k, verbose=False)
-            answer[f"torch-fidelity, {k} neighbours"] = {key: theirs[key] for key in ("precision", "recall")}
-            theirs = prdc.compute_prdc(real_features=a, fake_features=b, nearest_k=k)
-            answer[f"prdc, {k} neighbours"] = {key: float(value) for key, value in theirs.items()}
-        answers[name] = answer
+            result[f"torch-fidelity, {k} neighbours"] = {key: theirs[key] for key in ("precision", "recall")}
+            four = prdc.compute_prdc(real_features=a, fake_features=b, nearest_k=k)
+            result[f"prdc, {k} neighbours"] = {key: float(value) for key, value in four.items()}
+        results[name] = result
     origin = {package: importlib.metadata.version(package) for package in PACKAGES}
     PATH.write_text(
-        json.dumps({"made by": "tests/vectors/make_metrics.py", "with": origin, "cases": answers}, indent=1) + "\n"
+        json.dumps({"made by": "tests/vectors/make_metrics.py", "with": origin, "cases": results}, indent=1) + "\n"
     )
 
 

@@ -1,6 +1,7 @@
-"""Autoregressive models: causal convolutions, and the PixelCNN made of them."""
+"""Autoregressive models: causal convolutions, the mixture of logistics of a pixel, and the PixelCNN made of them."""
 
-from imggen_lib.models.autoregressive.causal import CausalConvolution, pixel_network
-from imggen_lib.models.autoregressive.pixelcnn import PixelCNN, pixel_log_probability
+from imggen_lib.models.autoregressive.causal import CausalBlock, CausalConvolution, pixel_network
+from imggen_lib.models.autoregressive.logistic_mixture import pixel_log_probability
+from imggen_lib.models.autoregressive.pixelcnn import PixelCNN
 
-__all__ = ["CausalConvolution", "PixelCNN", "pixel_log_probability", "pixel_network"]
+__all__ = ["CausalBlock", "CausalConvolution", "PixelCNN", "pixel_log_probability", "pixel_network"]

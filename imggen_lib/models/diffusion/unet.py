@@ -1,94 +1,140 @@
 """The U-Net of a diffusion model."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import layers, ops
 
 from imggen_lib import _validation as validate
 
+__all__ = ["image_unet"]
 
-def image_unet(image_shape, *, num_classes=0, filters=(48, 96), blocks=2, name="unet"):
-    """Build a network from a noisy picture to one of the same shape, which is told how noisy it is: a U-Net.
+GROUPS = 8
+HEADS = 4
+FREQUENCIES = 6
 
-    The way down halves the size and finds out what is there; the way up doubles it again and is handed, at each size,
-    what the way down saw. In between every place can look at every other: attention, cheap where pictures are small.
+
+def image_unet(
+    image_shape: Sequence[int],
+    *,
+    num_classes: int | None = None,
+    filters: Sequence[int] = (48, 96),
+    blocks: int = 2,
+    name: str = "unet",
+) -> keras.Model:
+    """Build a U-Net from a noisy image, its angle and a condition to an image of the same shape.
+
+    The encoder halves the size once per level, the decoder doubles it again, and skip connections concatenate the encoder's
+    features of each level to the decoder's. At the lowest resolution, self-attention connects all positions. Embeddings of
+    angle and condition are added, and modulate every residual block by adaptive group normalisation.
 
     Parameters
     ----------
     image_shape : tuple of int
-        ``(height, width, channels)``; height and width must be divisible by 2 as often as there are ``filters``.
-    classes : int
-        How many numbers tell the class; 0 for a network that is told none.
+        ``(height, width, channels)``; height and width must be divisible by ``2 ** len(filters)``.
+    num_classes : int, optional
+        Size of the condition. The embedding of the condition has no bias, so a row of zeros means "no condition".
     filters : sequence of int
-        Channels after each halving. Each must be divisible by 8.
+        Channels of each level, after its halving; multiples of 8.
     blocks : int
-        Residual blocks at each size, on either way.
+        Residual blocks per level, in the encoder and in the decoder.
 
     Returns
     -------
     keras.Model
-        From pictures, angles ``(n, 1)`` in [0, pi/2] and, if there are any, classes ``(n, classes)``; to ``(n, height,
-        width, channels)``, zero everywhere before training. Pictures are on the scale where data lie in [-1, 1].
+        From images, where data are in [-1, 1], angles ``(n, 1)`` in [0, pi/2] and, if ``num_classes`` is given, conditions
+        ``(n, num_classes)``; to ``(n, height, width, channels)``, which is 0 before training.
 
     Raises
     ------
     ValueError
-        If the size cannot be halved that often, or a number of channels is not divisible by 8.
+        If height or width is not divisible as often as needed, or a number of channels is not a multiple of 8.
 
     References
     ----------
     Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", MICCAI 2015. Ho, Jain
-    and Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020.
+    and Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020. Dhariwal and Nichol, "Diffusion models beat GANs
+    on image synthesis", NeurIPS 2021, for adaptive group normalisation.
 
     Examples
     --------
-    >>> image_unet((28, 28, 1), num_classes=10).output_shape
-    (None, 28, 28, 1)
+    Each entry of ``filters`` is a level of half the size; the skip connections join levels of one size:
+
+    >>> network = image_unet((28, 28, 1), filters=(16, 32), blocks=1)
+    >>> [network.get_layer(f"{path}_{level}").output.shape[1:3] for path in ("down", "skip") for level in (0, 1)]
+    [(14, 14), (7, 7), (14, 14), (7, 7)]
     """
-    if any(count % 8 for count in filters):
-        raise ValueError(f"filters is {tuple(filters)}; expected multiples of 8, since channels are normalised in 8 groups")
+    if any(count % GROUPS for count in filters):
+        raise ValueError(
+            f"filters is {tuple(filters)}; expected multiples of {GROUPS}: group normalisation uses {GROUPS} groups"
+        )
     image = keras.Input(validate.image_shape(image_shape, halvings=len(filters)), name="image")
     angle = keras.Input((1,), name="angle")
-    inputs = [image, angle]
-    # Waves of the angle, slow and fast, so that small differences of it can be told.
-    waves = angle * ops.convert_to_tensor([[2.0**power for power in range(6)]])
-    told = layers.Dense(2 * filters[-1])(layers.Concatenate()([ops.sin(waves), ops.cos(waves)]))
-    if validate.integer(classes, "classes", minimum=0):
-        inputs.append(keras.Input((classes,), name="class"))
-        told = layers.Add()([told, layers.Dense(2 * filters[-1], use_bias=False)(inputs[-1])])
-    told = layers.Activation("silu")(told)
+    condition = keras.Input((num_classes,), name="condition") if validate.condition_size(num_classes) else None
+    embedding = _embed(angle, condition, 2 * filters[-1])
 
-    def block(x, count):
-        y = layers.Conv2D(count, 3, padding="same")(_normalised(x))
-        # What the network is told scales and shifts the channels after they are normalised; before, it would be lost again.
-        gain, shift = (layers.Reshape((1, 1, count))(layers.Dense(count)(told)) for _ in range(2))
-        y = layers.Activation("silu")(layers.GroupNormalization(8)(y) * (1 + gain) + shift)
-        # Zeros at the start: each block begins as what it is given, and learns what to add.
-        y = layers.Conv2D(count, 3, padding="same", kernel_initializer="zeros")(y)
-        return layers.Add()([x if x.shape[-1] == count else layers.Conv2D(count, 1)(x), y])
+    x, skips = image, []
+    for level, count in enumerate(filters):
+        x = layers.Conv2D(count, 4, strides=2, padding="same", name=f"down_{level}")(x)
+        for index in range(blocks):
+            x = _residual_block(x, embedding, count, name=f"down_{level}_block_{index}")
+        skips.append(x)
 
-    x, seen = image, []
-    for count in filters:
-        x = layers.Conv2D(count, 4, strides=2, padding="same")(x)
-        for _ in range(blocks):
-            x = block(x, count)
-        seen.append(x)
-    x = layers.Add()([x, _attention(x)])
-    for count, memory in zip(reversed(filters), reversed(seen), strict=True):
-        x = x if memory is seen[-1] else layers.Conv2DTranspose(count, 4, strides=2, padding="same")(x)
-        x = layers.Concatenate()([x, memory])
-        for _ in range(blocks):
-            x = block(x, count)
-    options = {"strides": 2, "padding": "same", "kernel_initializer": "zeros", "name": "velocity", "dtype": "float32"}
-    return keras.Model(inputs, layers.Conv2DTranspose(image.shape[-1], 4, **options)(_normalised(x)), name=name)
+    x = layers.Add()([x, _self_attention(x)])
+
+    lowest = len(filters) - 1
+    for level in range(lowest, -1, -1):
+        if level < lowest:
+            x = layers.Conv2DTranspose(filters[level], 4, strides=2, padding="same", name=f"up_{level}")(x)
+        x = layers.Concatenate(name=f"skip_{level}")([x, skips[level]])
+        for index in range(blocks):
+            x = _residual_block(x, embedding, filters[level], name=f"up_{level}_block_{index}")
+
+    to_image = layers.Conv2DTranspose(
+        image.shape[-1], 4, strides=2, padding="same", kernel_initializer="zeros", name="velocity", dtype="float32"
+    )
+    inputs = [image, angle] if condition is None else [image, angle, condition]
+    return keras.Model(inputs, to_image(_norm_and_silu(x, "velocity_norm")), name=name)
 
 
-def _normalised(x):
-    return layers.Activation("silu")(layers.GroupNormalization(8)(x))
+def _embed(angle: Any, condition: Any, size: int) -> Any:
+    """Return the embedding of angle and condition: a sinusoidal encoding of the angle, a linear map of the condition."""
+    phases = angle * ops.convert_to_tensor([[2.0**octave for octave in range(FREQUENCIES)]])
+    features = layers.Concatenate()([ops.sin(phases), ops.cos(phases)])
+    embedding = layers.Dense(size, name="embed_angle")(features)
+    if condition is not None:
+        embedding = layers.Add()([embedding, layers.Dense(size, use_bias=False, name="embed_condition")(condition)])
+    return layers.Activation("silu")(embedding)
 
 
-def _attention(x):
-    """Let every place of a small picture gather from all others what it asks for."""
+def _residual_block(x: Any, embedding: Any, count: int, name: str) -> Any:
+    """Add to x (or to a projection of it to ``count`` channels) the output of two convolutions, modulated by the embedding.
+
+    The second normalisation is adaptive: scale and shift of its channels are linear functions of the embedding. The second
+    convolution starts at zero, so that each block starts as the identity.
+    """
+    y = layers.Conv2D(count, 3, padding="same", name=f"{name}_conv_1")(_norm_and_silu(x, f"{name}_norm_1"))
+    scale, shift = (
+        layers.Reshape((1, 1, count))(layers.Dense(count, name=f"{name}_{part}")(embedding)) for part in ("scale", "shift")
+    )
+    y = layers.GroupNormalization(GROUPS, name=f"{name}_norm_2")(y) * (1 + scale) + shift
+    y = layers.Activation("silu")(y)
+    y = layers.Conv2D(count, 3, padding="same", kernel_initializer="zeros", name=f"{name}_conv_2")(y)
+    if x.shape[-1] != count:
+        x = layers.Conv2D(count, 1, name=f"{name}_projection")(x)
+    return layers.Add()([x, y])
+
+
+def _norm_and_silu(x: Any, name: str) -> Any:
+    return layers.Activation("silu")(layers.GroupNormalization(GROUPS, name=name)(x))
+
+
+def _self_attention(x: Any) -> Any:
+    """Apply multi-head self-attention over all positions of a feature map."""
     height, width, count = x.shape[1:]
-    places = layers.Reshape((height * width, count))(layers.GroupNormalization(8)(x))
-    found = layers.MultiHeadAttention(4, count // 4)(places, places)
-    return layers.Reshape((height, width, count))(found)
+    sequence = layers.Reshape((height * width, count))(layers.GroupNormalization(GROUPS, name="attention_norm")(x))
+    attended = layers.MultiHeadAttention(HEADS, count // HEADS, name="attention")(sequence, sequence)
+    return layers.Reshape((height, width, count))(attended)

@@ -1,23 +1,68 @@
 """Invertible layers of a normalizing flow."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 from keras import layers, ops
 
 from imggen_lib import _validation as validate
 
+__all__ = ["Coupling", "Invertible", "Squeeze", "Standardise", "invert_network"]
+
 
 class Invertible(layers.Layer):
-    """A layer whose call returns its output and the logarithm of its determinant's size, ``(n,)``, and that can go back."""
+    """A layer with an inverse and a log-determinant.
 
-    def invert(self, y):
-        """Return the input that has a given output."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it is inverted")
+    A subclass defines :meth:`invert` and ``call(x, condition=None)``, which returns the output and the logarithm of the
+    absolute determinant of the Jacobian, ``(n,)``. ``condition`` is ``(n, num_classes)``, or None in an unconditional flow.
+    """
+
+    def invert(self, y: Any, condition: Any = None) -> Any:
+        """Return the input that has the output ``y`` under the same condition."""
+        raise NotImplementedError(f"{type(self).__name__} does not define invert")
+
+
+def invert_network(network: keras.Model, latent: Any, condition: Any = None) -> Any:
+    """Return the input of a chain of invertible layers that has the output ``latent``.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A chain of :class:`Invertible` layers, as :func:`imggen_lib.models.flow.model.flow_network` builds it.
+    latent : tensor
+        ``(n, ...)``, of the shape of the network's first output.
+    condition : tensor, optional
+        ``(n, num_classes)``, in a conditional flow.
+
+    Returns
+    -------
+    tensor
+        Of the shape of the network's first input.
+
+    Examples
+    --------
+    >>> image = keras.Input((2, 2, 1))
+    >>> network = keras.Model(image, Squeeze()(image))
+    >>> ops.convert_to_numpy(invert_network(network, ops.reshape(ops.arange(4), (1, 1, 1, 4))))[0, :, :, 0]
+    array([[0, 1],
+           [2, 3]], dtype=int32)
+    """
+    for layer in reversed(invertible_layers(network)):
+        latent = layer.invert(latent, condition)
+    return latent
+
+
+def invertible_layers(network: keras.Model) -> list[Invertible]:
+    """Return the invertible layers of a network in order of application."""
+    return [layer for layer in network.layers if isinstance(layer, Invertible)]
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
 class Squeeze(Invertible):
-    """Turn each 2x2 block of pixels into one pixel of four times the channels: half the size, nothing lost.
+    """Turn each 2x2 block of pixels into one pixel with four times the channels: half the size, the same values.
 
     Examples
     --------
@@ -25,15 +70,15 @@ class Squeeze(Invertible):
     True
     """
 
-    def call(self, x):
-        """Return the blocks, and zeros: places change, no volume does."""
+    def call(self, x: Any, condition: Any = None) -> tuple[Any, Any]:
+        """Return the squeezed values and a log-determinant of 0: a permutation changes no volume."""
         height, width, channels = x.shape[1:]
         x = ops.reshape(x, (-1, height // 2, 2, width // 2, 2, channels))
         x = ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, height // 2, width // 2, 4 * channels))
         return x, ops.zeros_like(x[:, 0, 0, 0])
 
-    def invert(self, y):
-        """Put each block back."""
+    def invert(self, y: Any, condition: Any = None) -> Any:
+        """Turn each pixel back into a 2x2 block."""
         height, width, channels = y.shape[1:]
         y = ops.reshape(y, (-1, height, width, 2, 2, channels // 4))
         return ops.reshape(ops.transpose(y, (0, 1, 3, 2, 4, 5)), (-1, 2 * height, 2 * width, channels // 4))
@@ -41,106 +86,117 @@ class Squeeze(Invertible):
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
 class Coupling(Invertible):
-    r"""An affine coupling: one part of the channels is scaled and shifted by what a network makes of the other part.
+    r"""An affine coupling: half of the channels is scaled and shifted by what a network computes from the other half.
 
     .. math:: y_1 = x_1, \qquad y_2 = x_2 \odot e^{s(x_1)} + t(x_1), \qquad \log\left|\det\right| = \sum s(x_1)
 
-    Before that, the channels are turned by a fixed rotation, so that every layer splits them in another way; a rotation's
-    determinant is 1 in size.
+    Before the coupling, the channels are multiplied by a fixed random rotation, so that every layer splits them
+    differently. The absolute determinant of a rotation is 1. In a conditional flow, s and t also depend on the condition,
+    which is concatenated to :math:`x_1` as channels that are constant over the image.
 
     Parameters
     ----------
     filters : int
-        Width of the network's two hidden layers.
-    reach : float
-        Bound of s: no layer scales by more than :math:`e^\text{reach}`.
+        Channels of the network's two hidden layers.
+    scale_bound : float
+        Bound of s: no layer scales by more than :math:`e^\text{scale_bound}`, nor by less than the inverse.
     seed : int
         Of the rotation.
 
     Raises
     ------
     ValueError
-        When built, if there is only one channel: it cannot be split.
+        When built, if the input has a single channel, which cannot be split.
 
     References
     ----------
     Dinh, Sohl-Dickstein and Bengio, "Density estimation using Real NVP", ICLR 2017. Kingma and Dhariwal, "Glow", NeurIPS
-    2018, turn channels between the couplings.
+    2018, multiply the channels by a (learned) matrix before each coupling.
 
     Examples
     --------
-    >>> layer = Coupling(8)
-    >>> y, log_det = layer(keras.random.normal((5, 4, 4, 2), seed=0))
-    >>> tuple(y.shape), tuple(log_det.shape)
-    ((5, 4, 4, 2), (5,))
+    Before training, s and t are 0, so the layer is a rotation: it keeps lengths and volumes.
+
+    >>> x = keras.random.normal((5, 4, 4, 2), seed=0)
+    >>> y, log_det = Coupling(8)(x)
+    >>> bool(ops.all(abs(ops.norm(y, axis=-1) - ops.norm(x, axis=-1)) < 1e-5)), float(ops.max(abs(log_det)))
+    (True, 0.0)
     """
 
-    def __init__(self, filters, *, reach=2.0, seed=0, **kwargs):
+    def __init__(self, filters: int, *, scale_bound: float = 2.0, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.filters, self.seed = validate.integer(filters, "filters"), validate.integer(seed, "seed", minimum=0)
-        self.reach = validate.real(reach, "reach", minimum=1e-6)
+        self.scale_bound = validate.real(scale_bound, "scale_bound", minimum=1e-6)
 
-    def build(self, input_shape):
-        """Make the rotation and the network, which is zero at first: the layer begins as a mere rotation."""
-        channels = input_shape[-1]
+    def build(self, x_shape: tuple[Any, ...], condition_shape: tuple[Any, ...] | None = None) -> None:
+        """Create the rotation and the network, whose last layer starts at zero."""
+        channels = x_shape[-1]
         if channels < 2:
-            raise ValueError(
-                f"the input has the shape {tuple(input_shape)}; a coupling splits channels: expected two or more"
-            )
+            raise ValueError(f"the input has the shape {tuple(x_shape)}; expected two or more channels, which are split")
         self.kept = channels // 2
-        # The QR factor of a normal matrix is a random rotation.
+        # The Q factor of a Gaussian matrix is a random rotation.
         rotation = np.linalg.qr(np.random.default_rng(self.seed).standard_normal((channels, channels)))[0]
         self.rotation = rotation.astype(np.float32)
+        input_channels = self.kept + (0 if condition_shape is None else condition_shape[-1])
+        x = inputs = keras.Input((*x_shape[1:-1], input_channels))
+        x = layers.Conv2D(self.filters, 3, padding="same", activation="relu", name="conv_0")(x)
+        x = layers.Conv2D(self.filters, 1, activation="relu", name="conv_1")(x)
         changed = channels - self.kept
-        x = inputs = keras.Input((*input_shape[1:-1], self.kept))
-        x = layers.Conv2D(self.filters, 3, padding="same", activation="relu")(x)
-        x = layers.Conv2D(self.filters, 1, activation="relu")(x)
-        x = layers.Conv2D(2 * changed, 3, padding="same", kernel_initializer="zeros")(x)
-        self.network = keras.Model(inputs, x)
-        super().build(input_shape)
+        x = layers.Conv2D(2 * changed, 3, padding="same", kernel_initializer="zeros", name="scale_and_shift")(x)
+        self.network = keras.Model(inputs, x, name="network")
+        super().build(x_shape)
 
-    def _parts(self, x):
-        """Return the part that stays, the part that changes, and what the first says about the second."""
+    def _split(self, x: Any, condition: Any) -> tuple[Any, Any, Any, Any]:
+        """Return the kept channels, the changed ones, and the log-scale and shift computed from the kept ones."""
         kept, changed = x[..., : self.kept], x[..., self.kept :]
-        scale, shift = ops.split(self.network(kept), 2, axis=-1)
-        return kept, changed, self.reach * ops.tanh(scale / self.reach), shift
+        inputs = kept
+        if condition is not None:
+            rows = ops.reshape(condition, (-1, 1, 1, condition.shape[-1]))
+            inputs = ops.concatenate([kept, rows * ops.ones_like(kept[..., :1])], axis=-1)
+        scale, shift = ops.split(self.network(inputs), 2, axis=-1)
+        return kept, changed, self.scale_bound * ops.tanh(scale / self.scale_bound), shift
 
-    def call(self, x):
-        """Turn, then scale and shift."""
-        kept, changed, scale, shift = self._parts(ops.matmul(x, self.rotation))
+    def call(self, x: Any, condition: Any = None) -> tuple[Any, Any]:
+        """Rotate, then scale and shift."""
+        kept, changed, scale, shift = self._split(ops.matmul(x, self.rotation), condition)
         return ops.concatenate([kept, changed * ops.exp(scale) + shift], axis=-1), ops.sum(scale, axis=(1, 2, 3))
 
-    def invert(self, y):
-        """Shift and scale back, then turn back."""
-        kept, changed, scale, shift = self._parts(y)
+    def invert(self, y: Any, condition: Any = None) -> Any:
+        """Undo shift and scale, then the rotation."""
+        kept, changed, scale, shift = self._split(y, condition)
         return ops.matmul(ops.concatenate([kept, (changed - shift) * ops.exp(-scale)], axis=-1), self.rotation.T)
 
-    def get_config(self):
-        """Return what builds the same layer."""
-        return {**super().get_config(), "filters": self.filters, "reach": self.reach, "seed": self.seed}
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that build the same layer."""
+        return {**super().get_config(), "filters": self.filters, "scale_bound": self.scale_bound, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
 class Standardise(Invertible):
-    """Give each number of a picture its own shift and scale, both learned.
+    """Shift and scale each value of an image by two learned numbers of its own.
 
     Examples
     --------
-    >>> y, log_det = Standardise()(ops.ones((2, 4, 4, 1)))
-    >>> bool(ops.all(y == 1)), float(log_det[0])
-    (True, 0.0)
+    The determinant of a diagonal matrix is the product of its entries. Here 16 values are doubled:
+
+    >>> layer = Standardise()
+    >>> layer.build((None, 4, 4, 1))
+    >>> layer.set_weights([np.zeros((4, 4, 1)), np.full((4, 4, 1), np.log(2))])
+    >>> y, log_det = layer(ops.ones((1, 4, 4, 1)))
+    >>> float(y[0, 0, 0, 0]), round(float(log_det[0] / np.log(2)), 4)
+    (2.0, 16.0)
     """
 
-    def build(self, input_shape):
-        """Make the weights: a shift of 0 and a scale of 1."""
-        self.shift = self.add_weight(shape=input_shape[1:], initializer="zeros", name="shift")
-        self.log_scale = self.add_weight(shape=input_shape[1:], initializer="zeros", name="log_scale")
-        super().build(input_shape)
+    def build(self, x_shape: tuple[Any, ...]) -> None:
+        """Create the weights: a shift of 0 and a scale of 1."""
+        self.shift = self.add_weight(shape=x_shape[1:], initializer="zeros", name="shift")
+        self.log_scale = self.add_weight(shape=x_shape[1:], initializer="zeros", name="log_scale")
+        super().build(x_shape)
 
-    def call(self, x):
+    def call(self, x: Any, condition: Any = None) -> tuple[Any, Any]:
         """Shift, then scale."""
         return (x - self.shift) * ops.exp(self.log_scale), ops.sum(self.log_scale) + ops.zeros_like(x[:, 0, 0, 0])
 
-    def invert(self, y):
-        """Scale back, then shift back."""
+    def invert(self, y: Any, condition: Any = None) -> Any:
+        """Undo the scale, then the shift."""
         return y * ops.exp(-self.log_scale) + self.shift

@@ -110,6 +110,8 @@ class GAN(GenerativeModel):
     (3, 8, 8, 1)
     """
 
+    average: MovingAverage
+
     def __init__(
         self,
         generator: keras.Model,
@@ -146,7 +148,9 @@ class GAN(GenerativeModel):
         self.loss_name = validate.choice(loss, "loss", LOSSES)
         self.penalty = validate.choice(penalty, "penalty", PENALTIES)
         self.penalty_weight = validate.real(penalty_weight, "penalty_weight", minimum=0)
-        if penalty is not None and any(isinstance(l, keras.layers.BatchNormalization) for l in discriminator.layers):
+        if penalty is not None and any(
+            isinstance(layer, keras.layers.BatchNormalization) for layer in discriminator.layers
+        ):
             raise ValueError(
                 f"penalty is {penalty!r} and the discriminator has batch normalisation, which makes an output depend on "
                 "the whole batch; build the discriminator with batch_norm=False"
@@ -157,7 +161,8 @@ class GAN(GenerativeModel):
         self.noise = keras.random.SeedGenerator(seed)
         self.generator_tracker = keras.metrics.Mean(name="generator_loss")
         self.discriminator_tracker = keras.metrics.Mean(name="discriminator_loss")
-        self.penalty_tracker = None if penalty is None else keras.metrics.Mean(name="penalty")
+        if penalty is not None:
+            self.penalty_tracker = keras.metrics.Mean(name="penalty")
         self.built = True
 
     @property
