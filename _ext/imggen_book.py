@@ -1,45 +1,115 @@
-"""What the book needs beyond Sphinx and its extensions: tables of coverage, and docstrings as this library writes them."""
+"""Sphinx extension of the book: reference pages and coverage tables made from their sources, and details of autodoc."""
 
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from myst_parser.mdit_to_docutils.base import default_slugify
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import signature, stringify_signature
 
 COVERAGE = Path(__file__).with_name("coverage.yml")
+LIBRARY = "imggen_lib"
+# Data and the script of the command line, which have no functions for readers.
+WITHOUT_REFERENCE = ("data", "__main__")
 
 
-class Coverage(SphinxDirective):
-    """The table of what one of the five texts has, in its order, and where the book has it: ``{coverage} A``."""
+class MarkdownDirective(SphinxDirective):
+    """A directive that writes Markdown, which is parsed like the rest of the page."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the nodes of the Markdown. Its sections become sections of the page."""
+        node = nodes.Element()
+        self.state.nested_parse(StringList(self.markdown()), self.content_offset, node, match_titles=True)
+        return node.children
+
+    def markdown(self) -> list[str]:
+        """Return the lines of Markdown."""
+        raise NotImplementedError
+
+
+class Library(MarkdownDirective):
+    """The reference of modules and packages: ``{library} convolution noise``. Without arguments, a table of all of them.
+
+    There is one section for each module and each package, with a section for each public module in the package, so a new
+    module needs no entry on the page.
+    """
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+
+    def markdown(self) -> list[str]:
+        """Return sections with ``automodule``, or the table."""
+        if not self.arguments:
+            rows = [f"| {{py:mod}}`~{name}` | {summary(name)} |" for name in public_modules() if name.count(".") == 1]
+            return ["| module | contents |", "|---|---|", *rows]
+        lines = []
+        for argument in self.arguments[0].split():
+            for name in public_modules(f"{LIBRARY}.{argument}"):
+                heading = "#" * (1 + name.count("."))
+                lines += [f"{heading} `{name.removeprefix(f'{LIBRARY}.')}`", ""]
+                lines += ["```{eval-rst}", f".. automodule:: {name}", "```", ""]
+        return lines
+
+
+def public_modules(name: str = LIBRARY) -> list[str]:
+    """Return the names of a module and of all public modules in it, sorted, each package before its modules.
+
+    A name is public if no part of it begins with an underscore. The library itself is not in the list.
+    """
+    module = importlib.import_module(name)
+    found = [] if name == LIBRARY else [name]
+    for info in pkgutil.iter_modules(getattr(module, "__path__", [])):
+        if not info.name.startswith("_") and info.name not in WITHOUT_REFERENCE:
+            found += public_modules(f"{name}.{info.name}")
+    return found
+
+
+def summary(name: str) -> str:
+    """Return the first paragraph of a module's docstring on one line, for a cell of a Markdown table."""
+    documentation = importlib.import_module(name).__doc__ or ""
+    return " ".join(documentation.strip().split("\n\n")[0].split()).replace("|", r"\|")
+
+
+class Coverage(MarkdownDirective):
+    """The contents of one source text, in its order, with links to the places where the book has them: ``{coverage} A``."""
 
     required_arguments = 1
 
-    def run(self):
-        """Write the table in Markdown, and have it read like the rest of the page."""
+    def markdown(self) -> list[str]:
+        """Return the table."""
         coverage = yaml.safe_load(COVERAGE.read_text())
-        rows = ["| section | what is there | in this book |", "|---|---|---|"]
-        for part, said in parts_of(coverage, self.arguments[0]):
-            what = f"*Put right:* {part['what']}" if part.get("mistake") else part["what"]
+        rows = ["| section | contents | in this book |", "|---|---|---|"]
+        for part, sections in parts_of(coverage, self.arguments[0]):
+            what = f"*Corrected:* {part['what']}" if part.get("mistake") else part["what"]
             pages = groupby(part["where"], key=lambda place: place["page"])
             places = [self._link(page, [place.get("at") for place in group]) for page, group in pages]
-            rows.append(f"| {'; '.join(said)} | {what} | {'<br>'.join(places)} |")
-        node = nodes.Element()
-        self.state.nested_parse(StringList(rows), self.content_offset, node)
-        return node.children
+            rows.append(f"| {'; '.join(sections)} | {what} | {'<br>'.join(places)} |")
+        return rows
 
-    def _link(self, page, headings):
-        """Name a page, and headings on it, by their own titles; a dead one is a warning of Sphinx's."""
+    def _link(self, page: str, headings: list[str | None]) -> str:
+        """Link to a page and to headings on it, with their own titles as text. Sphinx warns if one does not exist."""
         file = self.env.doc2path(f"chapters/{page}", base=False)
         links = [f"[](/{file}#{default_slugify(heading.replace('`', ''))})" for heading in headings if heading]
         return f"{{doc}}`/chapters/{page}`" + (f": {'; '.join(links)}" if links else "")
 
 
-def parts_of(coverage, letter):
-    """Return the parts that one text has, in its order, mistakes last in their section, each with the sections in words."""
+def parts_of(coverage: dict[str, Any], letter: str) -> list[tuple[dict[str, Any], list[str]]]:
+    """Return the parts of one source text in its order, each with the titles of its sections.
+
+    Within a section, mistakes of the text come last.
+    """
     sections = coverage["texts"][letter]["sections"]
     order = list(sections)
     parts = [part for part in coverage["parts"] if letter in part["in"]]
@@ -47,53 +117,98 @@ def parts_of(coverage, letter):
     return [(part, [f"{sections[number]} ({number})" for number in part["in"][letter]]) for part in parts]
 
 
-def show_constructor(app, what, name, thing, options, shown, returns):
+def show_constructor(
+    app: Sphinx, what: str, name: str, item: Any, options: Any, shown: str | None, returns: str | None
+) -> tuple[str, str | None] | None:
     """Show the arguments of ``__init__``, which Keras's classes hide behind ``*args, **kwargs``."""
     if what == "class" and shown == "(*args, **kwargs)":
-        return stringify_signature(signature(thing.__init__, bound_method=True)), returns
+        arguments = signature(item.__init__, bound_method=True)
+        return stringify_signature(arguments, show_annotation=False, show_return_annotation=False), returns
     return None
 
 
-def keep_colons(app, what, name, thing, options, lines):
-    """Keep what stands before a colon, in the description of a constant or property, from being taken for its type."""
+def skip_private(app: Sphinx, what: str, name: str, item: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what a module defines but does not name in ``__all__``."""
+    module = importlib.import_module(app.env.temp_data["autodoc:module"])
+    return True if what == "module" and name not in getattr(module, "__all__", ()) else None
+
+
+def keep_colons(app: Sphinx, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
+    """Prevent napoleon from taking the text before a colon, in the description of a constant or property, for its type."""
     if what in ("attribute", "data", "property") and lines:
         lines[0] = f": {lines[0]}"
 
 
-def say_what_else(app, what, name, thing, options, lines):
-    """Say after the first paragraph which names of others a room hands on, and what a class has from one of ours."""
-    said = []
+def list_other_names(app: Sphinx, what: str, name: str, item: Any, options: Any, lines: list[str]) -> None:
+    """Add, after the first paragraph, the names that a package re-exports and the methods that a class inherits."""
+    sentences = []
     if what == "module":
-        handed_on = [getattr(thing, key) for key in getattr(thing, "__all__", ())]
-        said = [link("obj", one) for one in handed_on if getattr(one, "__module__", name) != name]
-        said = [f"Also to be had from here: {', '.join(said)}."] if said else []
+        exported = [getattr(item, key) for key in getattr(item, "__all__", ())]
+        links = [link("obj", one) for one in exported if getattr(one, "__module__", name) != name]
+        if links:
+            sentences.append(f"Also exported from here: {', '.join(links)}.")
     elif what == "class":
-        seen = {*vars(thing), *options["exclude-members"]}
-        for base in thing.__mro__[1:]:
-            if not base.__module__.startswith("imggen_lib."):
+        described = {*vars(item), *options["exclude-members"]}
+        for base in item.__mro__[1:]:
+            if not base.__module__.startswith(f"{LIBRARY}."):
                 continue
-            new = [key for key, one in vars(base).items() if key not in seen and key[0] != "_" and one.__doc__]
-            new = [key for key in new if callable(getattr(base, key)) or isinstance(vars(base)[key], property)]
-            if new:
-                methods = ", ".join(f":py:obj:`~{base.__module__}.{base.__qualname__}.{key}`" for key in new)
-                said.append(f"{'from' if said else 'From'} {link('class', base)} it has {methods}")
-            seen |= set(vars(base))
-        said = ["; ".join(said) + "."] if said else []
-    if said:
+            inherited = [key for key, one in vars(base).items() if key not in described and key[0] != "_" and one.__doc__]
+            inherited = [key for key in inherited if callable(getattr(base, key)) or isinstance(vars(base)[key], property)]
+            if inherited:
+                links = [f":py:obj:`~{base.__module__}.{base.__qualname__}.{key}`" for key in inherited]
+                sentences.append(f"Inherited from {link('class', base)}: {', '.join(links)}.")
+            described |= set(vars(base))
+    if sentences:
         end = lines.index("") if "" in lines else len(lines)
-        lines[end:end] = ["", *said]
+        lines[end:end] = ["", " ".join(sentences)]
 
 
-def link(role, thing):
-    """Refer to a thing where it is defined, by its own name."""
-    return f":py:{role}:`~{thing.__module__}.{thing.__qualname__}`"
+def resolve_other_names(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element) -> Any:
+    """Resolve references to names that a package re-exports and to methods that a class inherits.
+
+    ``:func:`imggen_lib.training.run``` leads to the module that defines the function, and ``:meth:`sample```, in a model
+    family, to the base class.
+    """
+    if node["refdomain"] != "py":
+        return None
+    context = [part for part in (node.get("py:module"), node.get("py:class")) if part]
+    for length in range(len(context), -1, -1):
+        name = defined_as(".".join([*context[:length], node["reftarget"]]))
+        if name:
+            return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", name, node, content)
+    return None
 
 
-def setup(app):
-    """Tell Sphinx."""
+def defined_as(name: str) -> str | None:
+    """Return the full name of an object in the module that defines it, or None if the library has no such object."""
+    parts = name.split(".")
+    if parts[0] != LIBRARY:
+        return None
+    item: Any = importlib.import_module(LIBRARY)
+    for index, part in enumerate(parts[1:], 1):
+        if inspect.isclass(item):
+            # A method or property, which must be the last part of the name.
+            owners = [base for base in item.__mro__ if part in vars(base) and index == len(parts) - 1]
+            return f"{owners[0].__module__}.{owners[0].__qualname__}.{part}" if owners else None
+        if not hasattr(item, part):
+            return None
+        item = getattr(item, part)
+    return f"{item.__module__}.{item.__qualname__}" if hasattr(item, "__qualname__") else None
+
+
+def link(role: str, item: Any) -> str:
+    """Return a reference to a class or function at the place where it is defined."""
+    return f":py:{role}:`~{item.__module__}.{item.__qualname__}`"
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directives and the event handlers."""
     app.add_directive("coverage", Coverage)
+    app.add_directive("library", Library)
+    app.connect("autodoc-skip-member", skip_private)
     app.connect("autodoc-process-signature", show_constructor)
-    # Before napoleon, which comes at 500.
+    app.connect("missing-reference", resolve_other_names)
+    # Before napoleon, which has the priority 500.
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
-    app.connect("autodoc-process-docstring", say_what_else, priority=400)
+    app.connect("autodoc-process-docstring", list_other_names, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""Every work that the book cites, held against what a reader needs to find it."""
+"""The entries of the bibliography: whether they are complete, valid, unique and cited."""
 
 import datetime
 import json
@@ -20,9 +20,9 @@ NEEDED = {
     "techreport": ["title", "institution", "year"],
     "misc": ["title", "year"],
 }
-# Standards, laws, software and reports are published at an address of their own.
-HAVE_AN_ADDRESS = {"misc", "techreport"}
-# Papers that their publishers gave no number. They stand where the publisher, or a national archive, keeps them for good.
+# Standards, laws, software and reports, which may be identified by an address alone.
+IDENTIFIED_BY_ADDRESS = {"misc", "techreport"}
+# Permanent addresses, at a publisher or a national archive, of papers without a DOI.
 ARCHIVES = (
     "https://proceedings.mlr.press/v",
     "https://proceedings.neurips.cc/paper/",
@@ -32,8 +32,8 @@ ARCHIVES = (
     "https://inria.hal.science/",
     "https://approximateinference.org/",
 )
-# What one of the texts that the book grew out of lists, and nobody published.
-GARBLED = {
+# References of a source text that were never published.
+UNPUBLISHED = {
     "dall e creating images from text",
     "unsupervised representation learning with deep neural networks",
     "progressive growing of gans for image synthesis",
@@ -44,7 +44,7 @@ GARBLED = {
 
 
 def plain(title):
-    """A title without braces, accents' commands, punctuation and capitals."""
+    """Return a title without braces, accent commands, punctuation and capitals."""
     return " ".join(re.sub(r"[^\w]+", " ", re.sub(r"\\[a-z]+(?![a-z])|[{}\\]", "", title.lower())).split())
 
 
@@ -58,12 +58,12 @@ def is_arxiv(text):
     number = re.fullmatch(r"(\d\d)(\d\d)\.(\d{4,5})", text)
     if number is None:
         return bool(re.fullmatch(r"[a-z-]+(\.[A-Z]{2})?/\d{7}", text))
-    # The numbers have five digits since January 2015.
+    # Since January 2015 the numbers have five digits.
     return 1 <= int(number[2]) <= 12 and len(number[3]) == (4 if number[1] < "15" else 5)
 
 
 def faults(entry):
-    """What is wrong with an entry, in words; nothing, if all is well."""
+    """Return the faults of an entry as a list of texts."""
     fields = entry.fields
     found = [f"no {name}" for name in NEEDED.get(entry.type, []) if not fields.get(name, "").strip()]
     if entry.type not in NEEDED:
@@ -99,19 +99,19 @@ def faults(entry):
         found.append("pages run backwards")
 
     numbered = {"doi", "eprint", "isbn"} & set(fields)
-    kept = "url" in fields and (entry.type in HAVE_AN_ADDRESS or fields["url"].startswith(ARCHIVES))
-    if not numbered and not kept:
+    permanent = "url" in fields and (entry.type in IDENTIFIED_BY_ADDRESS or fields["url"].startswith(ARCHIVES))
+    if not numbered and not permanent:
         found.append("nothing to find it by")
     return found
 
 
 def repeated(entries):
-    """What two entries share that is one work's own."""
-    own = []
+    """Return identifiers and titles that several entries share."""
+    values = []
     for entry in entries.values():
-        own += [(name, entry.fields[name].lower()) for name in ("doi", "eprint", "isbn") if name in entry.fields]
-        own.append(("title", plain(entry.fields["title"])))
-    return sorted(value for value, times in Counter(own).items() if times > 1)
+        values += [(name, entry.fields[name].lower()) for name in ("doi", "eprint", "isbn") if name in entry.fields]
+        values.append(("title", plain(entry.fields["title"])))
+    return sorted(value for value, times in Counter(values).items() if times > 1)
 
 
 def cited(text):
@@ -131,29 +131,29 @@ def text_of_the_book():
 
 
 @pytest.mark.parametrize("key", ENTRIES)
-def test_an_entry_can_be_found_by_what_it_says(key):
+def test_an_entry_is_complete_and_valid(key):
     assert faults(ENTRIES[key]) == []
 
 
-def test_each_entry_is_cited_and_each_citation_has_its_entry():
+def test_entries_and_citations_match():
     used = cited(text_of_the_book())
     assert sorted(set(ENTRIES) - used) == []
     assert sorted(used - set(ENTRIES)) == []
 
 
-def test_no_work_is_entered_twice():
+def test_entries_are_unique():
     assert repeated(ENTRIES) == []
     keys = re.findall(r"^@\w+\{([^,\s]+),", (ROOT / "references.bib").read_text(), re.MULTILINE)
     assert len(keys) == len(ENTRIES) == len({key.lower() for key in keys})
 
 
-def test_no_garbled_reference_of_the_texts_is_among_them():
+def test_unpublished_references_of_the_source_texts_are_absent():
     titles = {plain(entry.fields["title"]) for entry in ENTRIES.values()}
-    assert titles & GARBLED == set()
-    assert plain("Dall-e: creating images from {Text}") in GARBLED
+    assert titles & UNPUBLISHED == set()
+    assert plain("Dall-e: creating images from {Text}") in UNPUBLISHED
 
 
-# The rules above are tried on entries that break them, one at a time.
+# The functions above, tested on entries with one fault each.
 
 GOOD = {
     "type": "article",
@@ -190,7 +190,7 @@ BARE = {"doi": None, "eprint": None, "archivePrefix": None}
         {**BARE, "type": "misc", "url": "{https://www.w3.org/TR/WCAG22/}"},
     ],
 )
-def test_a_good_entry_passes(changes):
+def test_a_valid_entry_has_no_faults(changes):
     assert faults(entry(**changes)) == []
 
 
@@ -238,7 +238,7 @@ def test_a_good_entry_passes(changes):
         ({**BARE, "type": "misc"}, "nothing to find it by"),
     ],
 )
-def test_a_bad_entry_is_told_what_it_lacks(changes, fault):
+def test_a_fault_of_an_entry_is_reported(changes, fault):
     assert fault in faults(entry(**changes))
 
 
@@ -250,10 +250,10 @@ def test_a_bad_entry_is_told_what_it_lacks(changes, fault):
         ({"title": "{A {Title}!}", "doi": None, "eprint": None}, ("title", "a title")),
     ],
 )
-def test_two_entries_of_one_work_are_noticed(other, shared):
+def test_entries_with_the_same_identifier_or_title_are_reported(other, shared):
     assert repeated({"one": entry(), "two": entry(**other)}) == [shared]
     assert repeated({"one": entry(), "two": entry(title="{Another}", doi=None, eprint=None)}) == []
 
 
-def test_citations_are_found_alone_together_and_with_a_style():
+def test_citations_are_found_alone_in_groups_and_with_a_style():
     assert cited("as {cite}`one` and {cite:t}`two, three` say; `{cite}` is a role") == {"one", "two", "three"}

@@ -1,6 +1,8 @@
-"""The build of the book: each kind of fault is planted in a small book and must be caught, with the page's name."""
+"""The build of the book: which pages are executed again, and which errors are found, in a small book."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,136 +13,231 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import book  # noqa: E402
+
 CONFIG = """
 title: Small
 only_build_toc_files: true
 execute: {execute_notebooks: "off"}
 """
-
-
-@pytest.fixture
-def book(tmp_path):
-    """A book of one front page and one notebook, in which all is well."""
-    (tmp_path / "_config.yml").write_text(CONFIG)
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: intro\nchapters:\n  - file: chapters/page\n")
-    (tmp_path / "intro.md").write_text("# Front\n\nGo to {doc}`chapters/page`.\n")
-    (tmp_path / "references.bib").write_text("")
-    (tmp_path / "_static").mkdir()
-    (tmp_path / "requirements.lock").write_text("")
-    (tmp_path / "imggen_lib").mkdir()
-    (tmp_path / "imggen_lib" / "room.py").write_text("")
-    write_page(tmp_path, "print(6 * 7)")
-    return tmp_path
-
-
-def write_page(root, code, text="# Page\n\nSome words.", **metadata):
-    code = nbformat.v4.new_code_cell(code, metadata=metadata)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text), code])
-    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    (root / "chapters").mkdir(exist_ok=True)
-    nbformat.write(notebook, root / "chapters" / "page.ipynb")
-
-
-def run(command, root, *options):
-    """Return exit status and all that was printed."""
-    command = [sys.executable, ROOT / "tools" / "book.py", command, "--root", root, *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout + done.stderr
-
-
-def test_a_page_is_executed_once_built_and_executed_again_only_when_something_changed(book):
-    status, output = run("execute", book)
-    assert (status, "1 of 1 pages to execute" in output) == (0, True)
-    assert "s  chapters/page.ipynb" in output
-    status, output = run("build", book)
-    assert status == 0, output
-    assert f"open {book / '_build' / 'html' / 'index.html'}" in output
-    html = (book / "_build" / "html" / "chapters" / "page.html").read_text()
-    assert "42" in html
-    assert "This page ran in" in html
-    assert json.loads((book / "chapters" / "page.ipynb").read_text())["cells"][1]["outputs"] == []
-
-    assert "0 of 1 pages to execute" in run("execute", book)[1]
-    (book / "imggen_lib" / "room.py").write_text("changed = True")
-    assert "1 of 1 pages to execute" in run("execute", book)[1]
-
-
-def test_two_pages_at_a_time_run_beside_each_other_and_say_so(book):
-    # Each page waits for the other one's file, so neither gets through alone.
-    wait = """import pathlib, time
+FRONT = "# Front\n\nGo to {doc}`chapters/first`.\n\n![An even grey](_static/figures/fig-grey.png)\n"
+# Each page waits for a file of the other one, so that neither of them finishes unless both run at the same time.
+WAIT = """import pathlib, time
 pathlib.Path({own!r}).touch()
 end = time.monotonic() + 60
 while not pathlib.Path({other!r}).exists():
     assert time.monotonic() < end
-    time.sleep(0.1)"""
-    files = [str(book / name) for name in ("one", "two")]
-    write_page(book, wait.format(own=files[0], other=files[1]))
-    (book / "chapters" / "page.ipynb").rename(book / "chapters" / "second.ipynb")
-    write_page(book, wait.format(own=files[1], other=files[0]))
-    with (book / "_toc.yml").open("a") as toc:
-        toc.write("  - file: chapters/second\n")
-    status, output = run("execute", book, "--jobs", "2")
+    time.sleep(0.1)
+"""
+# The first page imports toy.used, which imports toy.indirect; it lists toy.plugins and reads two data files, one of them
+# in a subprocess.
+FIRST = """import subprocess, sys
+import numpy as np
+from PIL import Image
+import toy.used
+values = np.load({root!r} + "/data/values.npy")
+program = "print(open({root!r} + '/data/words.txt').read())"
+print(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout)
+print(values.sum() + toy.used.NUMBER)
+Image.fromarray(np.full((2, 900), 77, "uint8"))
+"""
+MODULES = {
+    "__init__": "",
+    "used": "import toy.indirect\nimport toy.plugins\nNUMBER = toy.indirect.NUMBER",
+    "indirect": "NUMBER = 39",
+    "unused": "",
+    "plugins/__init__": "import pkgutil\nNAMES = [module.name for module in pkgutil.iter_modules(__path__)]",
+    "plugins/one": "",
+}
+
+
+def write_page(path, code, text="# Page\n\nSome words.", **metadata):
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code, metadata=metadata)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def write_book(root, *names):
+    """Write the settings of a book with a front page and the named notebooks."""
+    (root / "_static").mkdir()
+    (root / "_config.yml").write_text(CONFIG)
+    chapters = "".join(f"  - file: chapters/{name}\n" for name in names)
+    (root / "_toc.yml").write_text(f"format: jb-book\nroot: intro\nchapters:\n{chapters}")
+    (root / "intro.md").write_text("# Front\n")
+    (root / "references.bib").write_text("")
+    (root / "requirements.lock").write_text("numpy\n")
+
+
+def run(command, root, *options):
+    """Run ``tools/book.py``. Return the exit status and everything that it printed."""
+    command = [sys.executable, ROOT / "tools" / "book.py", command, "--root", root, *options]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, env=environment)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """A book of a front page and two notebooks, whose pages were executed two at a time, and the printed output."""
+    root, signals = tmp_path_factory.mktemp("book").resolve(), tmp_path_factory.mktemp("signals")
+    write_book(root, "first", "second")
+    (root / "intro.md").write_text(FRONT)
+    for name, code in MODULES.items():
+        (root / "toy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "toy" / f"{name}.py").write_text(code)
+    (root / "data").mkdir()
+    np.save(root / "data" / "values.npy", np.array([1, 2]))
+    (root / "data" / "words.txt").write_text("seven")
+    (root / "data" / "unused.txt").write_text("")
+    wait = {name: str(signals / name) for name in ("first", "second")}
+    notes = {"figure": {"name": "fig-grey", "caption": "Grey."}, "image": {"alt": "An even grey."}}
+    first = WAIT.format(own=wait["first"], other=wait["second"]) + FIRST.format(root=str(root))
+    write_page(root / "chapters" / "first.ipynb", first, mystnb=notes)
+    write_page(root / "chapters" / "second.ipynb", WAIT.format(own=wait["second"], other=wait["first"]))
+    status, output = run("execute", root, "--jobs", "2")
     assert status == 0, output
-    runs = json.loads((book / "_build" / "executed" / "runs.json").read_text())
+    return root, output
+
+
+@pytest.fixture(scope="module")
+def built(executed):
+    """The same book, built."""
+    root, _ = executed
+    status, output = run("build", root)
+    assert status == 0, output
+    return root, output
+
+
+@pytest.fixture
+def copied(executed, tmp_path):
+    """A copy of the executed book that a test may change. Its pages are not up to date, because their paths differ."""
+    shutil.copytree(executed[0], tmp_path / "book", ignore=shutil.ignore_patterns("html", "source"))
+    return tmp_path / "book"
+
+
+def test_two_jobs_execute_two_pages_at_the_same_time_and_the_record_says_so(executed):
+    root, output = executed
+    assert "2 of 2 pages to execute" in output and "s  chapters/first.ipynb" in output
+    runs = json.loads((root / "_build" / "executed" / "runs.json").read_text())
     assert all("2 pages at a time" in run["with"] for run in runs.values()) and len(runs) == 2
+    assert json.loads((root / "chapters" / "first.ipynb").read_text())["cells"][1]["outputs"] == []
 
 
-def test_less_than_one_page_at_a_time_is_refused(book):
-    status, output = run("execute", book, "--jobs", "0")
-    assert (status, "--jobs must be at least 1, not 0" in output) == (2, True)
+def test_the_record_lists_the_files_that_a_page_reads(executed):
+    runs = json.loads((executed[0] / "_build" / "executed" / "runs.json").read_text())
+    modules = ["toy/__init__.py", "toy/indirect.py", "toy/plugins", "toy/plugins/__init__.py", "toy/used.py"]
+    assert runs["chapters/first.ipynb"]["reads"] == ["data/values.npy", "data/words.txt", *modules]
+    assert runs["chapters/second.ipynb"]["reads"] == []
 
 
-def test_a_failing_cell_is_caught_and_not_taken_for_executed(book):
-    write_page(book, "1 / 0")
-    for _ in range(2):
-        status, output = run("execute", book)
-        assert status == 1
-        assert "book: chapters/page.ipynb failed" in output
-    status, output = run("build", book)
-    assert status == 1
-    assert "chapters/page" in output
+FIRST_ONLY, SECOND_ONLY = ["chapters/first.ipynb"], ["chapters/second.ipynb"]
 
 
-def test_a_missing_page_is_caught(book):
-    run("execute", book)
-    with (book / "_toc.yml").open("a") as toc:
+@pytest.mark.parametrize(
+    ("file", "stale"),
+    [
+        ("toy/used.py", FIRST_ONLY),
+        ("toy/indirect.py", FIRST_ONLY),
+        ("toy/plugins/two.py", FIRST_ONLY),
+        ("data/values.npy", FIRST_ONLY),
+        ("data/words.txt", FIRST_ONLY),
+        ("chapters/first.ipynb", FIRST_ONLY),
+        ("chapters/second.ipynb", SECOND_ONLY),
+        ("requirements.lock", FIRST_ONLY + SECOND_ONLY),
+        ("toy/unused.py", []),
+        ("toy/new.py", []),
+        ("data/unused.txt", []),
+        ("intro.md", []),
+    ],
+)
+def test_a_page_is_executed_again_only_after_a_change_of_something_that_it_reads(executed, file, stale):
+    root, _ = executed
+    path = root / file
+    before = path.read_bytes() if path.exists() else None
+    assert book.stale_pages(root) == []
+    path.write_bytes((before or b"") + b" ")
+    assert book.stale_pages(root) == stale
+    path.unlink()
+    if before is not None:
+        # A deleted notebook is not a page any more.
+        assert book.stale_pages(root) == [name for name in stale if name != file]
+        path.write_bytes(before)
+    assert book.stale_pages(root) == []
+
+
+@pytest.mark.parametrize(("variable", "value"), [("IMGGEN_PROFILE", "full"), ("KERAS_BACKEND", "other")])
+def test_all_pages_are_executed_again_with_another_profile_or_backend(executed, monkeypatch, variable, value):
+    monkeypatch.setenv(variable, value)
+    assert book.stale_pages(executed[0]) == FIRST_ONLY + SECOND_ONLY
+
+
+def test_execute_runs_only_the_stale_page(executed, monkeypatch, capsys):
+    root, _ = executed
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    (root / "toy" / "indirect.py").write_text("NUMBER = 40")
+    assert book.execute(root) == [] and "1 of 2 pages to execute" in capsys.readouterr().out
+    (output,) = json.loads((root / "_build" / "executed" / FIRST_ONLY[0]).read_text())["cells"][1]["outputs"][:1]
+    assert output["text"] == ["seven\n", "\n", "43\n"]
+    assert book.stale_pages(root) == []
+
+
+def test_the_built_page_has_its_outputs_and_a_line_on_how_it_was_executed(built):
+    root, output = built
+    assert f"open {root / '_build' / 'html' / 'index.html'}" in output
+    html = (root / "_build" / "html" / "chapters" / "first.html").read_text()
+    assert "seven" in html and "This page ran in" in html
+    assert "nothing changed" in run("build", root)[1]
+
+
+def test_the_front_page_shows_a_figure_of_an_executed_page(built):
+    (image,) = (built[0] / "_build" / "html" / "_images").glob("fig-grey.png")
+    pixels = np.asarray(Image.open(image))
+    assert pixels.shape[1] == 640 and np.unique(pixels).tolist() == [77]
+
+
+def test_a_quoted_figure_that_no_page_has_is_a_problem(copied):
+    (copied / "intro.md").write_text(FRONT.replace("fig-grey", "fig-white"))
+    assert book.build(copied) == ["intro.md quotes the figure fig-white, but no page has a figure of that name"]
+
+
+def test_a_missing_page_is_a_problem(copied):
+    with (copied / "_toc.yml").open("a") as toc:
         toc.write("  - file: chapters/nowhere\n")
-    status, output = run("build", book)
-    assert status == 1
-    assert "book: chapters/nowhere stands in _toc.yml" in output
+    (problem,) = book.build(copied)
+    assert problem.startswith("chapters/nowhere is in _toc.yml")
 
 
-def test_a_warning_and_dead_links_are_caught(book):
-    (book / "intro.md").write_text('# Front\n\n{doc}`chapters/nowhere`\n\n<a href="chapters/page.html#nothing">there</a>\n')
-    write_page(book, "1", '# Page\n\n<a href="../gone.html">gone</a>')
-    run("execute", book)
-    status, output = run("build", book)
+def test_a_number_of_jobs_below_one_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["book.py", "execute", "--jobs", "0"])
+    with pytest.raises(SystemExit, match="2"):
+        book.main()
+    assert "--jobs must be at least 1, not 0" in capsys.readouterr().err
+
+
+def test_a_page_with_a_failing_cell_is_a_problem_and_stays_stale(tmp_path):
+    write_book(tmp_path, "page")
+    write_page(tmp_path / "chapters" / "page.ipynb", "1 / 0")
+    assert book.execute(tmp_path) == ["chapters/page.ipynb failed, see above"]
+    assert book.stale_pages(tmp_path) == ["chapters/page.ipynb"]
+    (problem,) = book.build(tmp_path)
+    assert problem.startswith("chapters/page is in _toc.yml")
+
+
+def test_warnings_and_dead_links_are_problems(copied):
+    links = '<a href="chapters/first.html#nothing">no id</a> <a href="gone.html">no page</a>'
+    (copied / "intro.md").write_text(f"# Front\n\n{{doc}}`chapters/nowhere`\n\n{links}\n")
+    status, output = run("build", copied)
     assert status == 1
     assert "jupyter-book found warnings" in output
     assert "intro.md" in output
-    assert "intro.html has a dead link to chapters/page.html#nothing: there is no such place" in output
-    assert "chapters/page.html has a dead link to ../gone.html" in output
+    assert "intro.html has a dead link to chapters/first.html#nothing: the page has no such id" in output
+    assert "intro.html has a dead link to gone.html" in output
 
 
-def test_the_front_page_quotes_a_figure_of_this_run_and_a_figure_that_no_page_draws_is_caught(book):
-    code = "import numpy as np\nfrom PIL import Image\n\nImage.fromarray(np.full((2, 900), 77, 'uint8'))"
-    notes = {"figure": {"name": "fig-grey", "caption": "Grey."}, "image": {"alt": "An even grey."}}
-    write_page(book, code, mystnb=notes)
-    quote = "# Front\n\n{doc}`chapters/page`\n\n![An even grey](_static/figures/fig-grey.png)\n"
-    (book / "intro.md").write_text(quote)
-    run("execute", book)
-    status, output = run("build", book)
-    assert status == 0, output
-    (picture,) = (book / "_build" / "html" / "_images").glob("fig-grey.png")
-    pixels = np.asarray(Image.open(picture))
-    assert pixels.shape[1] == 640 and np.unique(pixels).tolist() == [77]
-
-    (book / "intro.md").write_text(quote + "\n![White](_static/figures/fig-white.png)\n")
-    status, output = run("build", book)
-    assert status == 1
-    assert "book: intro.md quotes the figure fig-white, and no page draws it" in output
-
-
-def test_the_whole_of_the_tools_folder_is_what_the_makefile_calls():
+def test_the_makefile_uses_every_script_of_the_tools_folder():
     makefile = (ROOT / "Makefile").read_text()
     assert [path.name for path in (ROOT / "tools").glob("*.py") if f"tools/{path.name}" not in makefile] == []

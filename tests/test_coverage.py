@@ -1,4 +1,4 @@
-"""The table of what the five texts have and where the book has it, held against the pages."""
+"""The table of the contents of the five source texts and of where the book covers them, compared with the pages."""
 
 import json
 import re
@@ -21,7 +21,7 @@ PLACES = [pytest.param(place, id=f"{place['page']}-{place.get('at', '')}") for p
 
 
 def text_of(page):
-    """What the source of a page says, its cells one after the other."""
+    """Return the source of a page; of a notebook, the sources of all cells."""
     file = ROOT / "chapters" / f"{page}.md"
     if file.is_file():
         return file.read_text()
@@ -29,18 +29,18 @@ def text_of(page):
 
 
 def under(heading, text):
-    """What stands under a heading, up to the next one that is as high or higher; None if there is no such heading."""
+    """Return the text below a heading, up to the next heading of the same or a higher level; None without the heading."""
     found = re.search(rf"^(#+) {re.escape(heading)}$(.*?)(?=^(?!\1#)#+ |\Z)", text, re.MULTILINE | re.DOTALL)
     return found and found[2]
 
 
-def says(text, words):
+def contains(text, words):
     text = " ".join(text.split()).lower()
     return [word for word in words if word.lower() not in text] == []
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_each_place_exists_and_has_the_words_that_it_is_named_for(place):
+def test_each_place_exists_and_contains_the_listed_words(place):
     page = place["page"]
     assert f"chapters/{page}" in book.pages(ROOT)
     text = text_of(page)
@@ -48,10 +48,10 @@ def test_each_place_exists_and_has_the_words_that_it_is_named_for(place):
         text = under(place["at"], text)
         assert text is not None, f"{page} has no heading {place['at']}"
     assert place["shows"]
-    assert [word for word in place["shows"] if not says(text, [word])] == []
+    assert [word for word in place["shows"] if not contains(text, [word])] == []
 
 
-def test_parts_and_their_places_are_said_once_and_none_is_empty():
+def test_parts_and_places_are_unique_and_not_empty():
     assert [what for what, times in Counter(part["what"] for part in PARTS).items() if times > 1] == []
     for part in PARTS:
         assert set(part) <= {"what", "mistake", "in", "where"}, part
@@ -61,13 +61,13 @@ def test_parts_and_their_places_are_said_once_and_none_is_empty():
         assert all(set(place) <= {"page", "at", "shows"} and all(place["shows"]) for place in part["where"]), part
 
 
-def test_every_section_of_every_text_has_a_place():
+def test_every_section_of_every_text_has_a_part():
     assert len(TEXTS) == 5
-    said = {(letter, number) for part in PARTS for letter, numbers in part["in"].items() for number in numbers}
-    assert said == {(letter, number) for letter, text in TEXTS.items() for number in text["sections"]}
+    covered = {(letter, number) for part in PARTS for letter, numbers in part["in"].items() for number in numbers}
+    assert covered == {(letter, number) for letter, text in TEXTS.items() for number in text["sections"]}
 
 
-def test_the_page_shows_every_part_under_every_text_that_has_it():
+def test_the_coverage_page_shows_every_part_under_its_texts():
     page = text_of("outlook/coverage")
     for letter, text in TEXTS.items():
         assert f"{{coverage}} {letter}\n" in under(text["title"], page)
@@ -75,12 +75,12 @@ def test_the_page_shows_every_part_under_every_text_that_has_it():
         assert Counter(shown) == Counter(part["what"] for part in PARTS if letter in part["in"])
 
 
-def test_every_mistake_is_told_among_the_corrections_and_every_correction_is_in_the_table():
-    told = re.findall(r"^- \*\*.*?(?=^- |^#|\Z)", text_of("outlook/corrections"), re.MULTILINE | re.DOTALL)
+def test_mistakes_in_the_table_and_the_page_of_corrections_agree():
+    corrections = re.findall(r"^- \*\*.*?(?=^- |^#|\Z)", text_of("outlook/corrections"), re.MULTILINE | re.DOTALL)
     words = []
     for part in PARTS:
         places = [place for place in part["where"] if place["page"] == "outlook/corrections"]
         assert bool(places) == part.get("mistake", False), part["what"]
         words += [word for place in places for word in place["shows"]]
-    assert [word for word in words if not any(says(correction, [word]) for correction in told)] == []
-    assert [correction for correction in told if not any(says(correction, [word]) for word in words)] == []
+    assert [word for word in words if not any(contains(correction, [word]) for correction in corrections)] == []
+    assert [correction for correction in corrections if not any(contains(correction, [word]) for word in words)] == []

@@ -17,13 +17,13 @@ def check_square(square):
 UNANSWERED = "Not answered yet: replace the ... and run this cell again.\n"
 
 
-def test_an_answer_that_is_not_there_yet_says_so_and_passes(capsys):
+def test_a_missing_answer_prints_a_reminder_and_passes(capsys):
     assert check_half(...) is None
     assert check_square(...) is None
     assert capsys.readouterr().out == 2 * UNANSWERED
 
 
-def test_a_function_that_is_not_written_yet_says_so_and_passes(capsys):
+def test_a_function_that_returns_an_ellipsis_counts_as_a_missing_answer(capsys):
     def square(x):
         return ...
 
@@ -31,7 +31,7 @@ def test_a_function_that_is_not_written_yet_says_so_and_passes(capsys):
     assert capsys.readouterr().out == UNANSWERED
 
 
-def test_a_right_answer_is_correct(capsys):
+def test_a_correct_answer_prints_correct(capsys):
     assert check_half(0.5) is None
     assert check_square(lambda x: x * x) is None
     assert capsys.readouterr().out == 2 * "Correct.\n"
@@ -41,14 +41,14 @@ def test_a_right_answer_is_correct(capsys):
     ("checked", "answer", "hint"),
     [(check_half, 2, "how many times does 2 go into 1"), (check_square, lambda x: x + x, "multiply the number by itself")],
 )
-def test_a_wrong_answer_fails_with_its_hint_alone(capsys, checked, answer, hint):
+def test_a_wrong_answer_raises_an_error_with_its_hint_only(capsys, checked, answer, hint):
     with pytest.raises(AssertionError, match=f"^Not yet: {hint}") as caught:
         checked(answer)
     assert caught.value.__suppress_context__
     assert capsys.readouterr().out == ""
 
 
-def test_an_array_may_be_an_answer(capsys):
+def test_an_answer_can_be_an_array(capsys):
     @check
     def check_ones(answer):
         np.testing.assert_array_equal(answer, np.ones(3))
@@ -59,7 +59,7 @@ def test_an_array_may_be_an_answer(capsys):
         check_ones(np.zeros(3))
 
 
-def test_an_error_in_the_readers_code_is_shown_as_it_is():
+def test_an_error_in_the_answer_is_not_hidden():
     def square(x):
         return x.undefined
 
@@ -67,7 +67,7 @@ def test_an_error_in_the_readers_code_is_shown_as_it_is():
         check_square(square)
 
 
-def test_a_callable_with_attributes_keeps_them(capsys):
+def test_attributes_of_a_callable_answer_are_accessible(capsys):
     class Model:
         units = 3
 
@@ -82,5 +82,5 @@ def test_a_callable_with_attributes_keeps_them(capsys):
     assert capsys.readouterr().out == "Correct.\n"
 
 
-def test_a_check_keeps_its_name():
+def test_a_check_keeps_the_name_of_its_function():
     assert check_half.__name__ == "check_half"

@@ -1,4 +1,4 @@
-"""What every page of the book keeps to, checked without running it."""
+"""Rules that every page of the book follows, checked without running it."""
 
 import ast
 import json
@@ -26,34 +26,34 @@ def config():
     return yaml.safe_load((ROOT / "_config.yml").read_text())
 
 
-def draws(cell):
-    # A film brings its alt text and its caption along.
-    return re.search(r"plt\.(subplots|figure|imshow|plot)|plotting\.show_(?!film)", source(cell))
+def has_figure(cell):
+    # animation.show_film takes its alt text and caption as arguments.
+    return re.search(r"plt\.(subplots|figure|imshow|plot)|figures\.show_", source(cell))
 
 
-def test_every_notebook_stands_in_the_table_of_contents():
+def test_every_notebook_is_in_the_table_of_contents():
     toc = (ROOT / "_toc.yml").read_text()
     assert NOTEBOOKS
     assert [name for name in names if f"file: {name.removesuffix('.ipynb')}\n" not in toc] == []
 
 
 @each_page
-def test_is_stored_without_outputs_and_with_cell_ids(path):
+def test_page_is_stored_without_outputs_and_with_cell_ids(path):
     ids = [cell["id"] for cell in cells(path)]
     assert len(set(ids)) == len(ids)
     assert [cell["id"] for cell in cells(path, "code") if cell["outputs"] or cell["execution_count"]] == []
 
 
 @each_page
-def test_opens_with_the_common_cell_that_names_the_repository(path):
+def test_first_cell_of_a_page_is_the_common_set_up_cell(path):
     first = source(cells(path)[0])
     assert first == source(cells(NOTEBOOKS[0])[0])
-    assert f"git+{config()['repository']['url']}" in first
-    assert "--no-deps" in first
+    assert f'imggen-lib[pages] @ git+{config()["repository"]["url"]}"' in first
+    assert "notebook.setup()" in first
 
 
 @each_page
-def test_has_the_parts_that_a_reader_can_rely_on(path):
+def test_page_has_the_common_parts_in_order(path):
     text = "\n".join(source(cell) for cell in cells(path, "markdown"))
     order = ["# ", "On this page", "You will be able to", "You need", "It runs in", "## What to take away"]
     order += ["## Exercises", "## Where to read on"]
@@ -63,7 +63,7 @@ def test_has_the_parts_that_a_reader_can_rely_on(path):
 
 
 @each_page
-def test_code_cells_are_short(path):
+def test_code_cells_have_at_most_40_lines(path):
     assert [cell["id"] for cell in cells(path, "code") if len(source(cell).splitlines()) > 40] == []
 
 
@@ -75,7 +75,7 @@ def test_every_figure_has_a_caption_a_name_and_alt_text(path):
         complete = (
             notes.get("figure", {}).get("caption") and notes["figure"].get("name") and notes.get("image", {}).get("alt")
         )
-        if draws(cell) and not complete:
+        if has_figure(cell) and not complete:
             lacking.append(cell["id"])
     assert lacking == []
 
@@ -90,23 +90,22 @@ def test_figure_names_are_unique():
     assert len(set(found)) == len(found)
 
 
-def test_every_number_that_prose_quotes_is_kept_once_and_every_kept_one_is_quoted():
-    kept, quoted = [], set()
+def test_quoted_values_are_stored_once_and_stored_values_are_quoted():
+    stored, quoted = [], set()
     for path in NOTEBOOKS:
         for cell in cells(path, "code"):
-            # A name that is put together in a loop, f"page_{name}_mean", stands for all that fit.
+            # A name from a loop, such as f"page_{name}_mean", is a pattern for all names that match it.
             names = re.findall(r"""glue\(\s*f?["']([^"']+)["']""", source(cell))
-            kept += [re.sub(r"\{.*?\}", "[\\\\w-]+", name) for name in names]
+            stored += [re.sub(r"\{.*?\}", "[\\\\w-]+", name) for name in names]
         for cell in cells(path, "markdown"):
             quoted |= set(re.findall(r"\{glue:text\}`([\w-]+)`", source(cell)))
-    assert len(set(kept)) == len(kept)
-
-    assert [name for name in quoted if not any(re.fullmatch(key, name) for key in kept)] == []
-    assert [key for key in kept if not any(re.fullmatch(key, name) for name in quoted)] == []
+    assert len(set(stored)) == len(stored)
+    assert [name for name in quoted if not any(re.fullmatch(key, name) for key in stored)] == []
+    assert [key for key in stored if not any(re.fullmatch(key, name) for name in quoted)] == []
 
 
 def exercises():
-    """Each exercise of the book: its check cell, its solution cell, and the wrong answers to try."""
+    """Yield the check cell, the solution cell and the wrong answers of each exercise."""
     for path in NOTEBOOKS:
         label, check = None, None
         for cell in cells(path):
@@ -128,7 +127,7 @@ def test_every_page_has_exercises_with_solutions():
 
 
 @pytest.mark.parametrize(("check", "solution", "wrong"), exercises())
-def test_exercise_waits_accepts_its_solution_and_refuses_wrong_answers(check, solution, wrong, capsys):
+def test_exercise_accepts_its_solution_and_refuses_missing_and_wrong_answers(check, solution, wrong, capsys):
     namespace = {}
     exec(compile(check, "check", "exec"), namespace)
     assert capsys.readouterr().out.startswith("Not answered yet")

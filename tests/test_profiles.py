@@ -1,4 +1,4 @@
-"""The pages that train longer at full size, run as far as that training with only a few steps of it."""
+"""The pages that train longer in the profile "full", run up to the end of that training, with a few steps of it."""
 
 import json
 import re
@@ -17,7 +17,7 @@ STEPS = 2
 def code_of(page):
     cells = json.loads(page.read_text())["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    # What installs the library on Colab is no plain Python.
+    # The line that installs the library on Colab is an IPython command.
     return [re.sub(r"%pip.*", "pass", source) for source in code]
 
 
@@ -26,7 +26,7 @@ PAGES = [page for page in sorted((ROOT / "chapters").glob("*/*.ipynb")) if "prof
 
 @pytest.fixture
 def few_steps(monkeypatch):
-    """Return a function after whose call every training ends after a few steps, whatever its budget, and their list."""
+    """Return a function that limits all later calls of ``fit`` to a few steps, and the list of their numbers of steps."""
     fit, done = keras.Model.fit, []
 
     class Cap(keras.callbacks.Callback):
@@ -40,8 +40,8 @@ def few_steps(monkeypatch):
         def on_train_end(self, logs=None):
             done.append(self.steps)
 
-    class NoTime(keras.callbacks.Callback):
-        """A budget of seconds that is spent at once."""
+    class SpentBudget(keras.callbacks.Callback):
+        """Replaces TimeBudget; the budget counts as used up."""
 
         def __init__(self, seconds):
             super().__init__()
@@ -52,17 +52,17 @@ def few_steps(monkeypatch):
 
     def cap():
         monkeypatch.setattr(keras.Model, "fit", capped)
-        monkeypatch.setattr(training, "TimeBudget", NoTime)
+        monkeypatch.setattr(training, "TimeBudget", SpentBudget)
 
     return cap, done
 
 
-def test_several_pages_have_a_full_size():
+def test_several_pages_have_a_full_profile():
     assert len(PAGES) > 5
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_full_size_of_a_page_trains(page, few_steps, monkeypatch, tmp_path):
+def test_a_page_trains_in_the_full_profile(page, few_steps, monkeypatch, tmp_path):
     monkeypatch.setenv("IMGGEN_PROFILE", "full")
     monkeypatch.chdir(tmp_path)
     (cap, done), namespace = few_steps, {}
@@ -70,7 +70,7 @@ def test_the_full_size_of_a_page_trains(page, few_steps, monkeypatch, tmp_path):
     chosen = [index for index, source in enumerate(code) if "profile.choose(" in source]
     for index, source in enumerate(code):
         if index == chosen[0]:
-            cap()  # what is trained before that is the same in both profiles
+            cap()  # earlier training is the same in both profiles
         exec(compile(source, f"{page.name}, cell {index}", "exec"), namespace)
         if index >= chosen[-1] and done:
             break
@@ -79,6 +79,6 @@ def test_the_full_size_of_a_page_trains(page, few_steps, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_page_with_a_full_size_says_how_long_that_takes_and_that_it_is_an_estimate(page):
+def test_a_page_with_a_full_profile_states_an_estimate_of_its_time(page):
     text = page.read_text()
     assert re.search(r"At full size .*estimate", text)

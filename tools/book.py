@@ -1,12 +1,16 @@
 """Execute the pages and build the book: ``python tools/book.py execute`` and ``python tools/book.py build``.
 
-Pages are executed on a copy under ``_build/executed``, which nbmake fills with outputs; the book is built from that copy,
-so the notebooks in ``chapters`` never hold any. A page is executed again only if it, the library or the data changed. The
-file ``runs.json`` beside the copies says of each page what it was executed from, and with what.
+Pages are executed on copies under ``_build/executed``, so the notebooks in ``chapters`` never contain outputs; the book is
+built from the copies. While a page runs, ``tools/record_reads`` records which files of the repository it reads. A page is
+executed again only if its notebook, one of these files, ``requirements.lock``, the profile or the backend changes. The file
+``runs.json`` beside the copies holds the recorded files of each page, and how and how long it ran.
 """
+
+from __future__ import annotations
 
 import argparse
 import base64
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -19,8 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import bs4
@@ -33,12 +39,12 @@ RUNS = "runs.json"
 MADE_FROM = "made-from.txt"
 
 
-def main():
-    """Run one of the two commands; the exit status is 0 only if all went well."""
+def main() -> int:
+    """Run one of the two commands. The exit status is 0 only without problems."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["execute", "build"])
-    parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="the book's folder")
-    parser.add_argument("--jobs", type=int, default=1, help="how many pages are executed at a time")
+    parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="the folder of the book")
+    parser.add_argument("--jobs", type=int, default=1, help="number of pages that are executed at a time")
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs must be at least 1, not {arguments.jobs}")
@@ -49,12 +55,12 @@ def main():
     return 1 if problems else 0
 
 
-def pages(root):
-    """Return the pages of the book in their order, as paths without suffix, from ``_toc.yml``."""
+def pages(root: Path) -> list[str]:
+    """Return the pages of the book in the order of ``_toc.yml``, as paths without suffix."""
     contents = yaml.safe_load((root / "_toc.yml").read_text())
     found = [contents["root"]]
 
-    def visit(node):
+    def visit(node: Any) -> None:
         if isinstance(node, dict):
             if "file" in node:
                 found.append(node["file"])
@@ -68,36 +74,45 @@ def pages(root):
     return found
 
 
-def execute(root, jobs=1):
-    """Execute every page that changed since it was last executed well. Return what went wrong, one line each.
+def notebooks(root: Path) -> list[str]:
+    """Return the pages that are notebooks, as paths relative to the root."""
+    return [f"{page}.ipynb" for page in pages(root) if (root / f"{page}.ipynb").is_file()]
 
-    One page at a time gives the honest times; two use two cores better, and the whole is done sooner.
+
+def execute(root: Path, jobs: int = 1) -> list[str]:
+    """Execute every page that is not up to date. Return the problems, one line each.
+
+    One page at a time gives comparable times; two pages at a time use two cores better and finish earlier.
     """
-    notebooks = [root / f"{page}.ipynb" for page in pages(root) if (root / f"{page}.ipynb").is_file()]
     executed = root / "_build" / "executed"
     executed.mkdir(parents=True, exist_ok=True)
-    runs = _read_runs(executed)
-    surroundings = _digest_of_surroundings(root)
-
-    stale = {}
-    for notebook in notebooks:
-        name = notebook.relative_to(root).as_posix()
-        key = hashlib.sha256(surroundings + notebook.read_bytes()).hexdigest()
-        if runs.get(name, {}).get("key") != key or not (executed / name).is_file():
-            stale[name] = key
-            runs.pop(name, None)
-    print(f"book: {len(stale)} of {len(notebooks)} pages to execute", flush=True)
+    names, stale, runs = notebooks(root), stale_pages(root), _read_runs(executed)
+    print(f"book: {len(stale)} of {len(names)} pages to execute", flush=True)
+    started = time.time()
+    reads = _execute_copies(root, executed, stale, jobs) if stale else {}
     problems = []
-    if stale:
-        _execute_copies(root, executed, stale, jobs)
-    for name, key in stale.items():
-        if _executed_well(executed / name):
-            runs[name] = {"key": key, "with": _provenance(jobs), "seconds": seconds(executed / name)}
-        else:
-            problems.append(f"{name} failed: it did not run through, see above")
-    runs = {name: runs[name] for notebook in notebooks if (name := notebook.relative_to(root).as_posix()) in runs}
+    content = functools.cache(_content)
+    for name in stale:
+        runs.pop(name, None)
+        if not _ran_without_error(executed / name):
+            problems.append(f"{name} failed, see above")
+            continue
+        key: str | None = _key(root, name, reads.get(name, []), content)
+        if name not in reads:
+            print(f"book: {name} ran, but the files that it read were not recorded, so the next run executes it again")
+            key = None
+        for changed in _changed_since(root, started, [name, *reads.get(name, [])]):
+            print(f"book: {changed} changed while pages ran, so the next run executes {name} again")
+            key = None
+        runs[name] = {
+            "key": key,
+            "with": _provenance(jobs),
+            "seconds": seconds(executed / name),
+            "reads": reads.get(name, []),
+        }
+    runs = {name: runs[name] for name in names if name in runs}
     (executed / RUNS).write_text(json.dumps(runs, indent=1))
-    times = [runs[name]["seconds"] for name in runs]
+    times = [run["seconds"] for run in runs.values()]
     for name, run in runs.items():
         print(f"book: {run['seconds']:6.1f} s  {name}")
     if times:
@@ -105,8 +120,19 @@ def execute(root, jobs=1):
     return problems
 
 
-def build(root):
-    """Build the HTML from the executed pages and check it. Return what went wrong, one line each."""
+def stale_pages(root: Path) -> list[str]:
+    """Return the notebooks that must be executed, because they never ran without error or something they read changed."""
+    executed = root / "_build" / "executed"
+    runs, content, stale = _read_runs(executed), functools.cache(_content), []
+    for name in notebooks(root):
+        run = runs.get(name, {})
+        if not (executed / name).is_file() or run.get("key") != _key(root, name, run.get("reads", []), content):
+            stale.append(name)
+    return stale
+
+
+def build(root: Path) -> list[str]:
+    """Build the HTML from the executed pages and check it. Return the problems, one line each."""
     executed, source, html = (root / "_build" / name for name in ("executed", "source", "html"))
     made_from = _digest_of_sources(root, executed)
     if (html / MADE_FROM).is_file() and (html / MADE_FROM).read_text() == made_from:
@@ -124,23 +150,23 @@ def build(root):
             notebook.cells.append(nbformat.v4.new_markdown_cell(_footer(runs[f"{page}.ipynb"])))
             nbformat.write(notebook, source / f"{page}.ipynb")
         else:
-            return [f"{page} stands in _toc.yml, and there is no such page, or it was not executed well"]
+            return [f"{page} is in _toc.yml, but the page is missing or was not executed without error"]
     for name in ("_config.yml", "_toc.yml", "references.bib"):
         shutil.copyfile(root / name, source / name)
     for folder in filter(Path.is_dir, (root / "_static", root / "_ext")):
         shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in _measured(root):
+    for file in _benchmark_results(root):
         (source / "benchmarks").mkdir(exist_ok=True)
         shutil.copyfile(file, source / "benchmarks" / file.name)
-    if problems := quote_figures(root, executed, source):
+    if problems := copy_quoted_figures(root, executed, source):
         return problems
 
-    # -W makes a warning an error, -n warns of every dead reference, --keep-going shows all of them.
+    # -W makes a warning an error, -n warns about every dead reference, --keep-going shows all of them.
     command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", root]
     command += ["-W", "-n", "--keep-going", "-q"]
     status = subprocess.run(list(map(str, command)), cwd=root).returncode
     for file in html.rglob("*.html"):
-        mend(file)
+        repair(file)
     problems = check(root, html)
     if status:
         problems.insert(0, "jupyter-book found warnings or errors, see above")
@@ -150,48 +176,48 @@ def build(root):
     return problems
 
 
-def quote_figures(root, executed, source):
-    """Put the figures that Markdown pages quote as ``_static/figures/NAME.png`` there, out of the executed pages.
+def copy_quoted_figures(root: Path, executed: Path, source: Path) -> list[str]:
+    """Copy figures of executed pages that Markdown pages quote as ``_static/figures/NAME.png``.
 
-    So the front page shows what this very run has drawn. Returns the names that no page has drawn, one line each.
+    Return the quoted names that no page has a figure of, one line each.
     """
-    drawn = {}
+    figures = {}
     for notebook in (executed / f"{page}.ipynb" for page in pages(root)):
         for cell in json.loads(notebook.read_text())["cells"] if notebook.is_file() else []:
             name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
-            pictures = [
+            images = [
                 output["data"]["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
             ]
-            if name and pictures:
-                drawn[name] = pictures[0]
+            if name and images:
+                figures[name] = images[0]
     problems = []
     for page in (root / f"{page}.md" for page in pages(root)):
         for name in re.findall(r"_static/figures/([\w-]+)\.png", page.read_text()) if page.is_file() else []:
-            if name not in drawn:
-                problems.append(f"{page.name} quotes the figure {name}, and no page draws it")
+            if name not in figures:
+                problems.append(f"{page.name} quotes the figure {name}, but no page has a figure of that name")
                 continue
             (source / "_static" / "figures").mkdir(exist_ok=True)
-            image = Image.open(io.BytesIO(base64.b64decode(drawn[name])))
+            image = Image.open(io.BytesIO(base64.b64decode(figures[name])))
             image.thumbnail((640, 640))
             image.save(source / "_static" / "figures" / f"{name}.png", optimize=True)
     return problems
 
 
-def mend(file):
-    """Mend in a built page what the packages that make it get wrong, and no setting of theirs can change."""
+def repair(file: Path) -> None:
+    """Correct errors of a built page that come from other packages and that no setting of theirs avoids."""
     text = file.read_text()
-    # Two extensions add the scripts of Thebe, which this book does not use: the second declares its names again.
+    # Two extensions add the scripts of Thebe, which this book does not use; the second one declares the same names again.
     text = re.sub(
         r'<script>const THEBE_JS_URL = .*?</script>\s*<script async="async" src="[^"]*thebe[^"]*"></script>', "", text
     )
     text = re.sub(r"<script>const THEBE_JS_URL = .*?</script>", "", text)
-    # Docutils gives the entries of a bibliography a role that ARIA has deprecated, in a list that is none then.
+    # Docutils gives the entries of a bibliography a role that ARIA has deprecated, and their parent the role of a list.
     text = re.sub(r' role="(doc-biblioentry|list)"', "", text)
     file.write_text(text)
 
 
-def check(root, html):
-    """Return what is wrong with a built book: missing pages and dead links inside it."""
+def check(root: Path, html: Path) -> list[str]:
+    """Return the missing pages and the dead internal links of a built book, one line each."""
     problems = []
     soups = {}
     for page in pages(root):
@@ -199,24 +225,24 @@ def check(root, html):
         if file.is_file():
             soups[file.resolve()] = bs4.BeautifulSoup(file.read_text(), "html.parser")
         else:
-            problems.append(f"{page} stands in _toc.yml, and {file.name} was not built")
+            problems.append(f"{page} is in _toc.yml, but {file.name} was not built")
     identifiers = {file: {tag["id"] for tag in soup.find_all(id=True)} for file, soup in soups.items()}
     for file, soup in soups.items():
-        page = file.relative_to(html.resolve())
-        for tag, attribute in [(tag, name) for name in ("href", "src") for tag in soup.find_all(attrs={name: True})]:
-            link = urlsplit(tag[attribute])
+        page = file.relative_to(html.resolve()).as_posix()
+        for tag, attribute in [(tag, name) for name in ("href", "src") for tag in soup.select(f"[{name}]")]:
+            link = urlsplit(str(tag[attribute]))
             if link.scheme or link.netloc:
                 continue
             target = (file.parent / unquote(link.path)).resolve() if link.path else file
             if not target.exists():
                 problems.append(f"{page} has a dead link to {tag[attribute]}")
             elif link.fragment and target in identifiers and unquote(link.fragment) not in identifiers[target]:
-                problems.append(f"{page} has a dead link to {tag[attribute]}: there is no such place")
+                problems.append(f"{page} has a dead link to {tag[attribute]}: the page has no such id")
     return problems
 
 
-def seconds(notebook):
-    """Return how long the cells of an executed notebook took together, from the times that the kernel noted."""
+def seconds(notebook: Path) -> float:
+    """Return how long the cells of an executed notebook took together, from the times that the kernel stored."""
     total = 0.0
     for cell in json.loads(notebook.read_text())["cells"]:
         times = cell["metadata"].get("execution", {})
@@ -226,87 +252,117 @@ def seconds(notebook):
     return total
 
 
-def _digest_of_surroundings(root):
-    """A digest of all that a page's outputs depend on besides the page: library, data, profile, backend, packages."""
+def _key(root: Path, name: str, reads: Iterable[str], content: Any) -> str:
+    """Return a digest of all inputs of a page: settings, packages, the notebook and the files that it reads."""
     digest = hashlib.sha256()
     for variable in ("IMGGEN_PROFILE", "KERAS_BACKEND"):
         digest.update(os.environ.get(variable, "").encode() + b"\0")
-    files = [file for folder in ("imggen_lib", "data") for file in sorted((root / folder).rglob("*")) if file.is_file()]
-    files += [root / "requirements.lock"]
-    for file in files:
-        if file.suffix != ".pyc" and file.is_file():
-            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.digest()
-
-
-def _measured(root):
-    """The tables and plots that the benchmarks wrote, which pages may include."""
-    return [file for pattern in ("*.md", "*.png") for file in sorted((root / "benchmarks").glob(pattern))]
-
-
-def _digest_of_sources(root, executed):
-    """A digest of all that the HTML is built from."""
-    digest = hashlib.sha256()
-    files = [Path(__file__), *(root / name for name in ("_config.yml", "_toc.yml", "references.bib", "requirements.lock"))]
-    files += [root / f"{page}.md" for page in pages(root)] + sorted((root / "_static").rglob("*")) + [executed / RUNS]
-    files += [*(file for file in sorted((root / "_ext").rglob("*")) if file.suffix != ".pyc"), *_measured(root)]
-    for file in filter(Path.is_file, files):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for path in [name, "requirements.lock", *reads]:
+        digest.update(path.encode() + b"\0" + content(root / path))
     return digest.hexdigest()
 
 
-def _execute_copies(root, executed, names, jobs):
-    """Run nbmake over copies of the named pages, so many at a time, and keep all with their outputs, also what failed."""
-    # Not under _build from the start: nbmake skips every folder of that name.
+def _content(path: Path) -> bytes:
+    """Return a digest of a file, of the names in a folder, or of a path that does not exist."""
+    if path.is_dir():
+        generated = ("__pycache__", "_build")
+        names = sorted(item.name for item in path.iterdir() if item.name[0] != "." and item.name not in generated)
+        content = b"folder" + "\0".join(names).encode()
+    else:
+        content = b"file" + path.read_bytes() if path.is_file() else b"missing"
+    return hashlib.sha256(content).digest()
+
+
+def _changed_since(root: Path, moment: float, names: Iterable[str]) -> list[str]:
+    """Return the files that were written after a moment."""
+    return [name for name in names if (root / name).is_file() and (root / name).stat().st_mtime > moment]
+
+
+def _benchmark_results(root: Path) -> list[Path]:
+    """Return the tables and plots of the benchmarks, which pages may include."""
+    return [file for pattern in ("*.md", "*.png") for file in sorted((root / "benchmarks").glob(pattern))]
+
+
+def _digest_of_sources(root: Path, executed: Path) -> str:
+    """Return a digest of everything that the HTML is built from."""
+    digest = hashlib.sha256()
+    files = [Path(__file__), *(root / name for name in ("_config.yml", "_toc.yml", "references.bib", "requirements.lock"))]
+    files += [root / f"{page}.md" for page in pages(root)] + sorted((root / "_static").rglob("*")) + [executed / RUNS]
+    files += [*(file for file in sorted((root / "_ext").rglob("*")) if file.suffix != ".pyc"), *_benchmark_results(root)]
+    # The pages about the library are made from its docstrings.
+    files += sorted((root / "imggen_lib").rglob("*.py"))
+    for file in filter(Path.is_file, files):
+        digest.update(os.path.relpath(file, root).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _execute_copies(root: Path, executed: Path, names: list[str], jobs: int) -> dict[str, list[str]]:
+    """Run nbmake on copies of the named pages, and keep all copies with their outputs, also of pages that failed.
+
+    Return the files and folders of the repository that each page read, by the name of the page.
+    """
+    # The copies are in a temporary folder at first, because nbmake skips folders called _build.
     with tempfile.TemporaryDirectory() as folder:
         copies = [Path(folder) / name for name in names]
         for name, copy in zip(names, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(root / name, copy)
-        # Settings of its own: those of the project are for its tests.
+        # An empty settings file, because the settings of the project are for its tests.
         settings = Path(folder) / "pytest.ini"
         settings.write_text("[pytest]\n")
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-c", settings, "--rootdir", folder]
         command += ["--nbmake", "--overwrite", f"--nbmake-timeout={TIMEOUT}", "--verbose", *copies]
         if jobs > 1:
             command += ["-n", jobs, "--dist", "worksteal"]
-        subprocess.run(list(map(str, command)), cwd=root)
+        search_path = [str(Path(__file__).resolve().parent / "record_reads"), os.environ.get("PYTHONPATH", "")]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, search_path)),
+            "BOOK_ROOT": str(root),
+            "BOOK_READS": folder,
+        }
+        subprocess.run(list(map(str, command)), cwd=root, env=environment)
+        reads: dict[str, list[str]] = {}
         for name, copy in zip(names, copies, strict=True):
             (executed / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(copy, executed / name)
+            log = copy.with_name(f"{copy.name}.reads")
+            if log.is_file():
+                reads[name] = sorted(set(log.read_text().splitlines()))
+        return reads
 
 
-def _executed_well(notebook):
+def _ran_without_error(notebook: Path) -> bool:
     cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code" and cell["source"]]
     ran = all(cell["execution_count"] for cell in cells)
     return ran and not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
 
 
-def _read_runs(executed):
+def _read_runs(executed: Path) -> dict[str, dict[str, Any]]:
     file = executed / RUNS
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
-def _footer(run):
-    """The line at the end of a page that says how its outputs were made."""
+def _footer(run: dict[str, Any]) -> str:
+    """Return the line at the end of a page that says how its outputs were computed."""
     return f'<p class="provenance">This page ran in {run["seconds"]:.0f} seconds: {run["with"]}.</p>'
 
 
-def _provenance(jobs):
-    """What a page was executed with, in words."""
+def _provenance(jobs: int) -> str:
+    """Describe the machine, the packages and the settings that a page was executed with."""
     versions = {name: importlib.metadata.version(name) for name in ("keras", "numpy", "scikit-image")}
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-    beside = f", {jobs} pages at a time" if jobs > 1 else ""
+    parallel = f", {jobs} pages at a time" if jobs > 1 else ""
     return (
         f"{os.environ.get('IMGGEN_PROFILE', 'quick')} profile, {os.cpu_count()} cores, {_gpus()}, "
         f"Python {platform.python_version()}, Keras {versions['keras']} on {backend} "
         f"{importlib.metadata.version(backend)}, NumPy {versions['numpy']}, scikit-image {versions['scikit-image']}, "
-        f"on {time.strftime('%Y-%m-%d')}{beside}"
+        f"on {time.strftime('%Y-%m-%d')}{parallel}"
     )
 
 
-def _gpus():
-    """The names of the GPUs, as NVIDIA's own program tells them."""
+def _gpus() -> str:
+    """Return the names of the GPUs, as ``nvidia-smi`` lists them."""
     if not shutil.which("nvidia-smi"):
         return "no GPU"
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]

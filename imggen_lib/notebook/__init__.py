@@ -1,10 +1,17 @@
-"""What the pages of the book need besides the library: figures, animations, widgets, exercises, profiles."""
+"""Tools of the pages: set-up of a notebook, figures, animations, widgets, exercises, the profile of a page."""
 
 from __future__ import annotations
+
+__all__ = ["setup"]
 
 
 def setup() -> None:
     """Prepare a notebook for a page: process settings and the style of figures. The first cell of every page calls it.
+
+    See Also
+    --------
+    imggen_lib.configure_process : the process settings.
+    imggen_lib.notebook.figures.use_style : the style of figures.
 
     Examples
     --------

@@ -1,27 +1,34 @@
-"""Exercises that check themselves: an unfilled answer says so and passes, a wrong one fails with a hint."""
+"""Exercises that check themselves: a missing answer prints a reminder and passes, a wrong answer fails with a hint."""
+
+from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["check"]
 
 
 class _Unanswered(Exception):
-    """Raised when a check meets an answer that is still ``...``."""
+    """Raised when the answer is still ``...``."""
 
 
-def check(assertions):
-    """Turn a function of assertions into a check of an answer.
+def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Turn a function of assertions into the check of an exercise.
 
-    The assertions stand in the page where the reader can see them; this adds what happens before and after them.
+    The assertions are in the page, where the reader can see them. This decorator handles a missing answer and prints the
+    result.
 
     Parameters
     ----------
     assertions : callable
-        Takes the answer (a value or a function) and asserts what must hold; each message is a hint.
+        Takes the answer, a value or a function, and asserts its properties. The message of each assertion is a hint.
 
     Returns
     -------
     callable
-        Takes the answer. Prints whether it is right, or that it is not there yet, and raises ``AssertionError`` with
-        the hint if it is wrong.
+        Takes the answer. Prints whether it is correct or missing, and raises ``AssertionError`` with the hint if it is
+        wrong.
 
     Examples
     --------
@@ -39,11 +46,11 @@ def check(assertions):
     """
 
     @functools.wraps(assertions)
-    def checked(answer):
+    def checked(answer: Any) -> None:
         try:
             if answer is ...:
                 raise _Unanswered
-            assertions(_Watched(answer) if callable(answer) else answer)
+            assertions(_AnswerFunction(answer) if callable(answer) else answer)
         except _Unanswered:
             print("Not answered yet: replace the ... and run this cell again.")
         except AssertionError as error:
@@ -54,17 +61,17 @@ def check(assertions):
     return checked
 
 
-class _Watched:
-    """A reader's function, watched for the ``...`` that it returns as long as its body is not written."""
+class _AnswerFunction:
+    """A reader's function. A call that returns ``...`` means that its body is not written yet."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         result = self.function(*args, **kwargs)
         if result is ...:
             raise _Unanswered
         return result
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.function, name)

@@ -1,13 +1,27 @@
-"""Figures as the pages show them. What a figure shows is said in its caption and alt text, which stand in the page."""
+"""Figures in the style of the book. A figure's caption and alt text are in the metadata of the cell that plots it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib.io import contact_sheet
 from imggen_lib.notebook.profile import is_interactive
 
-STYLE = {
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["STYLE", "contact_sheet", "glue", "latent_map", "show_curves", "show_images", "use_style"]
+
+Array = NDArray[np.floating]
+
+#: Matplotlib settings of all figures. The colours are Okabe and Ito's, which colour-blind readers can distinguish.
+STYLE: dict[str, Any] = {
     "figure.dpi": 110,
     "figure.facecolor": "white",
     "figure.constrained_layout.use": True,
@@ -22,34 +36,41 @@ STYLE = {
     "image.interpolation": "nearest",
     "legend.frameon": False,
     "lines.linewidth": 1.8,
-    # Okabe and Ito's colours, which colour-blind readers can tell apart.
     "axes.prop_cycle": plt.cycler(color=["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]),
 }
 
 
-def use_style():
-    """Make every following figure look like the others of the book.
+def use_style() -> None:
+    """Apply :data:`STYLE` to all figures that follow.
 
     Examples
     --------
     >>> use_style()
+    >>> plt.rcParams["image.cmap"]
+    'gray'
     """
-    plt.rcParams.update(STYLE)
+    plt.rcParams.update(STYLE)  # type: ignore[arg-type]
 
 
-def show_images(images, *, columns=10, titles=None, scale=0.7):
-    """Show pictures in rows.
+def show_images(
+    images: ArrayLike | Sequence[ArrayLike],
+    *,
+    columns: int = 10,
+    titles: Sequence[str] | None = None,
+    scale: float = 0.7,
+) -> Figure:
+    """Show images in rows.
 
     Parameters
     ----------
-    images : array_like
-        ``(n, height, width, channels)`` in [0, 1], or a list of pictures ``(height, width[, channels])`` of any sizes.
+    images : array_like or sequence of array_like
+        ``(n, height, width, channels)`` in [0, 1], or images ``(height, width[, channels])`` of any sizes.
     columns : int
-        Pictures a row.
+        Images per row.
     titles : sequence of str, optional
-        One for each picture.
+        One for each image.
     scale : float
-        Width of one picture in inches.
+        Width of one image in inches.
 
     Returns
     -------
@@ -58,56 +79,58 @@ def show_images(images, *, columns=10, titles=None, scale=0.7):
     Raises
     ------
     ValueError
-        If a value lies outside [0, 1], or there are not as many titles as pictures.
+        If a value lies outside [0, 1], there are no images, or the number of titles is another.
 
     Examples
     --------
     >>> figure = show_images(np.zeros((3, 8, 8, 1)), titles=["a", "b", "c"])
-    >>> len(figure.axes)
-    3
+    >>> [axis.get_title() for axis in figure.axes]
+    ['a', 'b', 'c']
     >>> plt.close(figure)
     """
-    pictures = [validate.image(image, "image") for image in images]
-    if not pictures:
-        raise ValueError("there are no images to show")
-    if titles is not None and len(titles) != len(pictures):
-        raise ValueError(f"there are {len(titles)} titles for {len(pictures)} images; expected one for each")
-    columns = min(validate.integer(columns, "columns"), len(pictures))
-    shape = pictures[0].shape
-    if titles is None and len(pictures) > 1 and {picture.shape for picture in pictures} == {shape}:
-        return _show_sheet(np.reshape(pictures, (len(pictures), *shape[:2], -1)), columns, scale)
-    rows, height = -(-len(pictures) // columns), scale * shape[0] / shape[1] + (0 if titles is None else 0.25)
-    figure = plt.figure(figsize=(columns * scale, rows * height), layout="constrained")
-    for index, picture in enumerate(pictures):
+    checked = [validate.image(image, "image") for image in images]
+    if not checked:
+        raise ValueError("images is empty; expected at least one image")
+    if titles is not None and len(titles) != len(checked):
+        raise ValueError(f"there are {len(titles)} titles for {len(checked)} images; expected one for each")
+    columns = min(validate.integer(columns, "columns"), len(checked))
+    shape = checked[0].shape
+    if titles is None and len(checked) > 1 and {image.shape for image in checked} == {shape}:
+        return _show_sheet(np.reshape(checked, (len(checked), *shape[:2], -1)), columns, scale)
+    title_height = 0 if titles is None else 0.25
+    rows, height = -(-len(checked) // columns), scale * shape[0] / shape[1] + title_height
+    figure = plt.figure(figsize=(columns * scale, rows * height))
+    figure.set_layout_engine("constrained", w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    for index, image in enumerate(checked):
         axis = figure.add_subplot(rows, columns, index + 1)
         axis.axis("off")
-        axis.imshow(picture[..., 0] if picture.shape[2:] == (1,) else picture, cmap="gray", vmin=0, vmax=1)
+        axis.imshow(image[..., 0] if image.shape[2:] == (1,) else image, cmap="gray", vmin=0, vmax=1)
         if titles is not None:
             axis.set_title(titles[index])
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
     return figure
 
 
-def _show_sheet(pictures, columns, scale):
-    """Show pictures of one size as one: hundreds of axes would take seconds to draw."""
-    gap = max(1, round(pictures.shape[2] * 0.04 / scale))
-    sheet = contact_sheet(pictures, columns=columns, gap=gap)
-    height, width = np.array(sheet.shape[:2]) * scale / (pictures.shape[2] + gap)
-    axis = plt.figure(figsize=(width, height), layout="none").add_axes((0, 0, 1, 1))
+def _show_sheet(images: Array, columns: int, scale: float) -> Figure:
+    """Show images of one size in a single axes, because hundreds of axes take seconds to draw."""
+    gap = max(1, round(images.shape[2] * 0.04 / scale))
+    sheet = contact_sheet(images, columns=columns, gap=gap)
+    height, width = np.array(sheet.shape[:2]) * scale / (images.shape[2] + gap)
+    figure = plt.figure(figsize=(width, height), layout="none")
+    axis = figure.add_axes((0, 0, 1, 1))
     axis.axis("off")
     axis.imshow(sheet, cmap="gray", vmin=0, vmax=1)
-    return axis.figure
+    return figure
 
 
-def show_curves(history, *, names=None, ylabel="loss"):
+def show_curves(history: Any, *, names: Sequence[str] | None = None, ylabel: str = "loss") -> Figure:
     """Plot training curves over epochs.
 
     Parameters
     ----------
     history : keras.callbacks.History or dict
-        What ``fit`` returned, or its ``history``.
+        The result of ``fit``, or its attribute ``history``.
     names : sequence of str, optional
-        Which curves; all of them without it.
+        The curves to plot; all of them by default.
     ylabel : str
 
     Returns
@@ -121,10 +144,14 @@ def show_curves(history, *, names=None, ylabel="loss"):
 
     Examples
     --------
-    >>> figure = show_curves({"loss": [3, 2, 1]})
+    The first epoch has the number 1:
+
+    >>> figure = show_curves({"loss": [3.0, 2.0, 1.5]})
+    >>> figure.axes[0].lines[0].get_xdata().tolist()
+    [1, 2, 3]
     >>> plt.close(figure)
     """
-    curves = getattr(history, "history", history)
+    curves: Mapping[str, Sequence[float]] = getattr(history, "history", history)
     chosen = {name: curves[validate.choice(name, "curve", curves)] for name in names or curves}
     figure, axis = plt.subplots(figsize=(6, 2.8))
     for name, values in chosen.items():
@@ -134,59 +161,65 @@ def show_curves(history, *, names=None, ylabel="loss"):
     return figure
 
 
-def latent_map(decode, *, cells=15, extent=2.5):
-    """Decode a square grid of two-dimensional codes into one picture: a map of what a model can draw.
+def latent_map(decode: Callable[[Array], ArrayLike], *, cells: int = 15, extent: float = 2.5) -> Array:
+    """Decode a square grid of two-dimensional latent vectors into one image.
 
     Parameters
     ----------
     decode : callable
-        From codes ``(n, 2)`` to pictures ``(n, height, width, channels)`` in [0, 1].
+        From latent vectors ``(n, 2)`` to images ``(n, height, width, channels)`` in [0, 1].
     cells : int
-        Pictures along each side.
+        Images along each side.
     extent : float
-        The grid spans [-extent, extent] along both axes, the second code upwards.
+        The grid spans [-extent, extent] along both axes: the first coordinate to the right, the second upwards.
 
     Returns
     -------
     numpy.ndarray
-        The map, ``(height, width)`` or ``(height, width, 3)`` in [0, 1].
+        ``(cells * height, cells * width)``, or ``(..., 3)`` in colour, in [0, 1].
 
     Raises
     ------
     ValueError
-        If the pictures have another number of channels than 1 or 3, or values outside [0, 1].
+        If the images have another number of channels than 1 or 3, or values outside [0, 1].
+
+    References
+    ----------
+    Kingma and Welling, "Auto-encoding variational Bayes", ICLR 2014, appendix A.
 
     Examples
     --------
-    >>> latent_map(lambda codes: np.zeros((len(codes), 4, 4, 1)), cells=3).shape
-    (12, 12)
+    A decoder that shows the second coordinate as brightness gives bright images at the top:
+
+    >>> image = latent_map(lambda z: np.tile((z[:, 1, None, None, None] + 1) / 2, (1, 4, 4, 1)), cells=3, extent=1)
+    >>> image.shape, float(image[0, 0]), float(image[-1, 0])
+    ((12, 12), 1.0, 0.0)
     """
     axis = np.linspace(-extent, extent, validate.integer(cells, "cells", minimum=2))
     first, second = np.meshgrid(axis, axis[::-1])
-    codes = np.column_stack([first.ravel(), second.ravel()])
-    return contact_sheet(decode(codes), columns=cells, gap=0)
+    latent = np.column_stack([first.ravel(), second.ravel()])
+    return contact_sheet(decode(latent), columns=cells, gap=0)
 
 
-def glue(name, value):
-    """Keep a value of this run under a name, so that the prose of the page can quote it.
+def glue(name: str, value: str) -> None:
+    """Store a value under a name, so that the text of the page can quote it with ``{glue:text}`name```.
 
-    In the built book ``{glue:text}`name``` shows it. This is what ``myst_nb.glue`` does for text, without needing the
-    tools that build the book to run a page.
+    It does the same as ``myst_nb.glue`` for text, but running a page does not need the packages that build the book.
 
     Parameters
     ----------
     name : str
     value : str
-        Formatted as it is to be read.
+        The text that the reader sees.
 
     Raises
     ------
     TypeError
-        If the value is no text.
+        If the value is not a string.
 
     Examples
     --------
-    A Python session without a notebook prints what a notebook keeps:
+    Outside a notebook, the stored output is printed:
 
     >>> glue("answer", f"{6 * 7}")
     {'application/papermill.record/text/plain': "'42'"}
@@ -194,12 +227,12 @@ def glue(name, value):
     from IPython.display import display
 
     if not isinstance(value, str):
-        raise TypeError(f"value is {value!r}; expected text, formatted as it is to be read")
+        raise TypeError(f"value is {value!r}; expected a string, formatted as the reader will see it")
     mime = "application/papermill.record/text/plain"
     metadata = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
-    # The book's builder evaluates the text as a literal, so "1,000" unquoted would come out as a pair of numbers.
+    # myst-nb evaluates the text as a Python literal: without quotes, "1,000" would become a tuple.
     data = {mime: repr(value)}
     if is_interactive():
-        # JupyterLab cannot put the value into the prose, so it shows it where it was computed.
+        # JupyterLab cannot insert the value into the text, so it shows the value below the cell.
         data["text/plain"] = f"{name}: {value}"
     display(data, metadata=metadata, raw=True)

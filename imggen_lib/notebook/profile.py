@@ -1,43 +1,58 @@
-"""How long pages train: the profile that ``IMGGEN_PROFILE`` names."""
+"""The profile of a page: how much it computes. The environment variable ``IMGGEN_PROFILE`` names it."""
+
+from __future__ import annotations
 
 import os
+from typing import TypeVar
 
 from imggen_lib import _validation as validate
 
+__all__ = ["PROFILES", "choose", "current", "is_interactive"]
+
+T = TypeVar("T")
+
+#: The names of the profiles: minutes on two cores, and full size on a GPU.
 PROFILES = ("quick", "full")
 
 
-def profile():
-    """Return the profile that the variable ``IMGGEN_PROFILE`` names: ``"quick"`` (also when unset) or ``"full"``.
+def current() -> str:
+    """Return the name of the profile: the value of ``IMGGEN_PROFILE``, or ``"quick"`` if it is not set.
 
     Raises
     ------
     ValueError
-        If the variable holds anything else.
+        If the variable has another value than ``"quick"`` or ``"full"``.
 
     Examples
     --------
-    >>> profile() in PROFILES
-    True
+    >>> os.environ["IMGGEN_PROFILE"] = "full"
+    >>> current()
+    'full'
+    >>> del os.environ["IMGGEN_PROFILE"]
+    >>> current()
+    'quick'
     """
     return validate.choice(os.environ.get("IMGGEN_PROFILE", "quick"), "IMGGEN_PROFILE", PROFILES)
 
 
-def choose(*, quick, full):
-    """Return one of two values, as :func:`profile` says: how long a page trains, say.
+def choose(*, quick: T, full: T) -> T:
+    """Return the value that belongs to the current profile.
 
     Examples
     --------
-    >>> choose(quick=1, full=10) in (1, 10)
-    True
+    The number of epochs of a page, without ``IMGGEN_PROFILE``:
+
+    >>> choose(quick=3, full=30)
+    3
     """
-    return {"quick": quick, "full": full}[profile()]
+    return {"quick": quick, "full": full}[current()]
 
 
-def is_interactive():
-    """Whether this is a notebook's kernel that was not started by a test: pytest tells its children that they are in one.
+def is_interactive() -> bool:
+    """Return whether this process is the kernel of a notebook that a reader has opened.
 
-    (JupyterLab may itself run under a test, which then has started it in its set-up.)
+    It is False in a kernel that pytest started to execute a page. (JupyterLab itself may run under a test, which starts it
+    in its set-up phase; its kernels are interactive.)
 
     Examples
     --------
