@@ -149,15 +149,15 @@ def _feature_sets(images: ArrayLike, dataset: Dataset) -> tuple[NDArray[np.float
     checked = validate.image(images, "images", ndim=4)
     if dataset.condition.names != CLOTHES:
         raise ValueError(
-            f"the features come from a classifier of Fashion-MNIST and do not apply to {dataset.name}; expected the dataset "
+            f"the features come from a classifier of Fashion-MNIST and do not apply to {dataset.name}; expected "
             "fashion_mnist or fashion_mnist_full"
         )
     if checked.shape[1:] != dataset.image_shape:
         raise ValueError(f"images has the shape {checked.shape}; {dataset.name} has images of {dataset.image_shape}")
     if not 2 <= len(checked) <= len(dataset.x_train):
         raise ValueError(
-            f"there are {len(checked)} images; expected between 2 and {len(dataset.x_train)}, the number of training images "
-            f"of {dataset.name} that the baseline is computed from"
+            f"there are {len(checked)} images; expected between 2 and {len(dataset.x_train)}, the number of training "
+            f"images of {dataset.name} that the baseline is computed from"
         )
     # Training images are stored in random order, so the first n are a random sample.
     return features(checked), features(dataset.x_train[: len(checked)]), features(dataset.x_test)

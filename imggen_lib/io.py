@@ -24,8 +24,15 @@ from numpy.typing import ArrayLike, NDArray
 from imggen_lib import _validation as validate
 
 __all__ = [
-    "atomic_write", "contact_sheet", "data_path", "read_image", "read_npz", "sha256", "verify_checksum", "write_contact_sheet",
-]  # fmt: skip
+    "atomic_write",
+    "contact_sheet",
+    "data_path",
+    "read_image",
+    "read_npz",
+    "sha256",
+    "verify_checksum",
+    "write_contact_sheet",
+]
 
 
 @contextlib.contextmanager

@@ -48,8 +48,9 @@ def train_until_killed(path):
 def test_training_resumed_after_sigkill_matches_uninterrupted_training(tmp_path):
     """The three lost steps are repeated with the same batches and the same noise. Threads may round in another order."""
     path = tmp_path / "killed.keras"
-    program = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_interruption_and_precision as t; "
-    command = [sys.executable, "-c", program + f"t.train_until_killed({str(path)!r})"]
+    program = "import sys; sys.path.insert(0, sys.argv[1]); import test_interruption_and_precision as tests; "
+    program += "tests.train_until_killed(sys.argv[2])"
+    command = [sys.executable, "-c", program, str(Path(__file__).parent), str(path)]
     killed = subprocess.run(command, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     resumed, record = pretrained.load(path), pretrained.record(path)

@@ -14,4 +14,4 @@ for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     _loaded = importlib.import_module(_module.name)
     for _name in getattr(_loaded, "__all__", ()):
         globals()[_name] = getattr(_loaded, _name)
-        __all__ += [_name]  # noqa: PLE0604
+        __all__ += [_name]

@@ -18,13 +18,15 @@ def build_flow(
     *,
     filters: Sequence[int] = (48, 96),
     couplings: int = 6,
+    conditional: bool = False,
     ema_momentum: float = 0.999,
 ) -> Flow:
-    """Build an unconditional flow of affine couplings."""
+    """Build a flow of affine couplings."""
     from imggen_lib import models
 
-    network = models.flow_network(image_shape, filters=filters, couplings=couplings)
-    return models.Flow(network, ema_momentum=ema_momentum, seed=seed)
+    classes = num_classes if conditional else None
+    network = models.flow_network(image_shape, filters=filters, couplings=couplings, num_classes=classes)
+    return models.Flow(network, num_classes=classes, ema_momentum=ema_momentum, seed=seed)
 
 
 RECIPES = (

@@ -1,4 +1,4 @@
-"""Training: runs that keep to a budget and can be resumed, callbacks, and shuffled batches. Keras is loaded on first use."""
+"""Training: runs with a budget that can be resumed, callbacks, and shuffled batches. Keras is loaded on first use."""
 
 from __future__ import annotations
 
