@@ -13,7 +13,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_ARENA_MAX = -1, -2, -4, -8
 GC_THRESHOLD = 100_000
 
 
-def configure_process(*, tensorflow: bool = True) -> dict[str, bool]:
+def configure_process() -> dict[str, bool]:
     """Apply the settings that make training on a CPU faster. Importing the library never does this by itself.
 
     The command line and the set-up cell of every page call it. Call it before NumPy and TensorFlow are first imported:
@@ -28,17 +28,14 @@ def configure_process(*, tensorflow: bool = True) -> dict[str, bool]:
       are small; threads that wait for each other are slower than one.
     - ``log_level``: TensorFlow prints warnings and errors only, unless ``TF_CPP_MIN_LOG_LEVEL`` is set.
     - ``graph_optimizer``: TensorFlow's graph optimizer is switched off where there is no GPU. Measured for the first step
-      of a small diffusion model: 7.2 s with it, 4.9 s without; later steps were no slower. Needs the TensorFlow backend.
-
-    Parameters
-    ----------
-    tensorflow : bool
-        Whether to apply ``graph_optimizer``, which imports TensorFlow. With False nothing is imported.
+      of a small diffusion model: 7.2 s with it, 4.9 s without; later steps were no slower. This setting is applied when
+      :mod:`imggen_lib.backend` is imported, as every model does, so that NumPy users do not wait for TensorFlow.
 
     Returns
     -------
     dict of str to bool
-        For each setting, whether it was applied, by this call or an earlier one. ``blas_threads`` and ``log_level`` are
+        For each setting, whether it is applied, by this call or an earlier one. ``graph_optimizer`` is False before
+        :mod:`imggen_lib.backend` is imported. ``blas_threads`` and ``log_level`` are
         environment variables: they have no effect on a NumPy or TensorFlow that is imported already.
 
     References
@@ -49,7 +46,7 @@ def configure_process(*, tensorflow: bool = True) -> dict[str, bool]:
     --------
     The BLAS setting is an environment variable that NumPy's linear algebra reads:
 
-    >>> configure_process(tensorflow=False)["blas_threads"]
+    >>> configure_process()["blas_threads"]
     True
     >>> os.environ["OPENBLAS_NUM_THREADS"]
     '1'
@@ -61,8 +58,24 @@ def configure_process(*, tensorflow: bool = True) -> dict[str, bool]:
         "garbage_collector": _collect_garbage_less_often(),
         "blas_threads": blas,
         "log_level": log_level,
-        "graph_optimizer": tensorflow and _switch_off_graph_optimizer(),
+        "graph_optimizer": _request_graph_setting(),
     }
+
+
+_graph_setting_requested = False
+
+
+def _request_graph_setting() -> bool:
+    """Switch off the graph optimizer now if the backend is loaded, and when it is loaded otherwise."""
+    global _graph_setting_requested
+    _graph_setting_requested = True
+    return "imggen_lib.backend" in sys.modules and _switch_off_graph_optimizer()
+
+
+def apply_requested_graph_setting() -> None:
+    """Apply the setting of TensorFlow if :func:`configure_process` was called. ``imggen_lib.backend`` calls it."""
+    if _graph_setting_requested:
+        _switch_off_graph_optimizer()
 
 
 def _keep_freed_memory() -> bool:

@@ -14,9 +14,12 @@ from typing import Any
 
 import keras
 
+from imggen_lib import _runtime
 from imggen_lib import _validation as validate
 
 __all__ = ["data_parallel", "inference_function", "input_gradient", "mixed_precision"]
+
+_runtime.apply_requested_graph_setting()
 
 # The compiled function of each network. An entry is deleted with its network, to which the function refers only weakly.
 _compiled: weakref.WeakKeyDictionary[keras.Model, Callable[..., Any]] = weakref.WeakKeyDictionary()

@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     1
     """
     arguments = _parser().parse_args(argv)
-    # Graphs are configured when TensorFlow is loaded, which `list` does not need.
-    imggen_lib.configure_process(tensorflow=arguments.command is not _list)
+    imggen_lib.configure_process()
     try:
         return arguments.command(arguments)
     except KeyboardInterrupt:

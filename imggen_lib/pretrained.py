@@ -182,7 +182,8 @@ def _save_weights(model: keras.Model, path: Path, record: dict[str, Any]) -> Non
     if not all(np.abs(array).max(initial=0) <= np.finfo(np.float16).max for array in arrays.values()):
         raise ValueError(f"a weight is NaN or too large for float16, so {path} was not written: has training diverged?")
     with io.atomic_write(path) as temporary:
-        np.savez_compressed(temporary, **{name: array.astype(np.float16) for name, array in arrays.items()})
+        halves: dict[str, Any] = {name: array.astype(np.float16) for name, array in arrays.items()}
+        np.savez_compressed(temporary, **halves)
     with io.atomic_write(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps({**record, "sha256": io.sha256(path)}, indent=2) + "\n", encoding="utf-8")
 

@@ -39,11 +39,11 @@ report["unchanged"] = (dict(os.environ), gc.get_threshold(), loaded()) == state
 if linux and "numpy first" in sys.argv:
     report["faults before"] = page_faults()
 before = loaded()
-report["settings"] = imggen_lib.configure_process(tensorflow=False)
+report["settings"] = imggen_lib.configure_process()
 report["loaded"] = [name for name in loaded() if name not in before]
 report["variables"] = [os.environ["OPENBLAS_NUM_THREADS"], os.environ["TF_CPP_MIN_LOG_LEVEL"]]
 report["threshold"] = gc.get_threshold()[0]
-report["again"] = imggen_lib.configure_process(tensorflow=False)
+report["again"] = imggen_lib.configure_process()
 if linux:
     report["faults"] = page_faults()
     import threadpoolctl

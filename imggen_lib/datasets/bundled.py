@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from imggen_lib import _validation as validate
 from imggen_lib.datasets.base import Condition, Dataset
 
-__all__ = ["LOADERS", "PHOTOGRAPHS", "photograph"]
+__all__ = ["PHOTOGRAPHS", "photograph"]
 
 #: The names that :func:`photograph` takes.
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "grass", "gravel", "rocket")

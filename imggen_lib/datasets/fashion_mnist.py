@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from imggen_lib import io
 from imggen_lib.datasets.base import Condition, Dataset
 
-__all__ = ["CLOTHES", "FILES", "LOADERS", "URL", "read_idx"]
+__all__ = ["CLOTHES", "FILES", "URL", "read_idx"]
 
 #: The names of the ten classes.
 CLOTHES = (

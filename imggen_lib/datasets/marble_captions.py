@@ -18,7 +18,19 @@ from numpy.typing import ArrayLike, NDArray
 from imggen_lib import _validation as validate
 from imggen_lib import rendering
 
-__all__ = ["COUNTS", "FACTORS", "WORDS", "combinations", "compose", "decode", "encode", "from_choice", "parse", "render"]
+__all__ = [
+    "COUNTS",
+    "FACTORS",
+    "WORDS",
+    "combinations",
+    "compose",
+    "decode",
+    "encode",
+    "from_choice",
+    "parse",
+    "render",
+    "sample",
+]
 
 #: The factors, in the order in which a caption states them, and the words of each.
 FACTORS: dict[str, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ from imggen_lib import rendering
 from imggen_lib.datasets import marble_captions
 from imggen_lib.datasets.base import Condition, Dataset
 
-__all__ = ["LOADERS", "OMISSION_RATE"]
+__all__ = ["OMISSION_RATE"]
 
 #: The probability that a training caption of ``captioned_marbles`` leaves out a factor.
 OMISSION_RATE = 0.15

@@ -5,8 +5,16 @@ The package imports every module in it, so importing it registers every family w
 therefore needs no entry here: its module is found by itself.
 """
 
+from __future__ import annotations
+
 import importlib
 import pkgutil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...
+
 
 __all__: list[str] = []
 

@@ -17,7 +17,10 @@ from keras import layers
 from imggen_lib import _validation as validate
 from imggen_lib import backend
 
-__all__ = ["image_generator", "predict"]
+__all__ = ["LEVELS", "image_generator", "predict"]
+
+#: Levels of an 8-bit image, which likelihood models assign probabilities to.
+LEVELS = 256
 
 
 def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:

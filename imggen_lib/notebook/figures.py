@@ -53,7 +53,7 @@ def use_style() -> None:
 
 
 def show_images(
-    images: ArrayLike | Sequence[ArrayLike],
+    images: Any,
     *,
     columns: int = 10,
     titles: Sequence[str] | None = None,

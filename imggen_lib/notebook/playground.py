@@ -230,7 +230,14 @@ class Playground:
 
         Raises ``ValueError``, without any change, if a name or value is invalid.
         """
-        allowed = {"data": SOURCES, "loss": LOSSES, "penalty": PENALTIES, "width": None, "depth": None, "seed": None}
+        allowed: dict[str, Any] = {
+            "data": SOURCES,
+            "loss": LOSSES,
+            "penalty": PENALTIES,
+            "width": None,
+            "depth": None,
+            "seed": None,
+        }
         for name, value in settings.items():
             if allowed[validate.choice(name, "setting", allowed)] is not None:
                 validate.choice(value, name, allowed[name])

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from imggen_lib.models.autoregressive import PixelCNN
 
 
-def build_pixelcnn(
+def _build_pixelcnn(
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     seed: int,
@@ -31,7 +31,7 @@ RECIPES = (
     Recipe(
         "pixelcnn",
         "Autoregressive model, pixel by pixel, conditioned on the class of clothes",
-        build_pixelcnn,
+        _build_pixelcnn,
         quick=Budget("fashion_mnist", 200),
         full=Budget("fashion_mnist_full", 4000),
         batch_size=32,

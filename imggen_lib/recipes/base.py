@@ -13,6 +13,8 @@ from imggen_lib import _validation as validate
 if TYPE_CHECKING:
     import keras
 
+__all__ = ["Budget", "Recipe"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Budget:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from imggen_lib.models.classifier import Classifier
 
 
-def build_classifier(
+def _build_classifier(
     image_shape: tuple[int, int, int],
     num_classes: int,
     seed: int,
@@ -26,7 +26,7 @@ def build_classifier(
     return models.Classifier(models.image_features(image_shape, feature_dim, filters=filters), num_classes)
 
 
-def build_marble_classifier(
+def _build_marble_classifier(
     image_shape: tuple[int, int, int],
     num_classes: int,
     seed: int,
@@ -44,7 +44,7 @@ RECIPES = (
     Recipe(
         "classifier",
         "Classifier of ten kinds of clothes; the metrics use its features",
-        build_classifier,
+        _build_classifier,
         quick=Budget("fashion_mnist", 600),
         full=Budget("fashion_mnist_full", 4500),
         batch_size=128,
@@ -55,7 +55,7 @@ RECIPES = (
     Recipe(
         "marble_classifier",
         "Classifier of size, colour, texture, background and light of a marble; it evaluates captions",
-        build_marble_classifier,
+        _build_marble_classifier,
         quick=Budget("described_marbles", 300),
         full=Budget("described_marbles", 1500),
         batch_size=64,

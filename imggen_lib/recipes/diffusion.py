@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from imggen_lib.models.diffusion import Diffusion
 
 
-def build_diffusion(
+def _build_diffusion(
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     seed: int,
@@ -34,7 +34,7 @@ RECIPES = (
     Recipe(
         "diffusion",
         "Diffusion model conditioned on the class of clothes",
-        build_diffusion,
+        _build_diffusion,
         quick=Budget("fashion_mnist", 400),
         full=Budget("fashion_mnist_full", 5000),
         batch_size=64,
@@ -44,7 +44,7 @@ RECIPES = (
     Recipe(
         "marble_diffusion",
         "Diffusion model of marbles conditioned on captions, 32x32 in colour",
-        build_diffusion,
+        _build_diffusion,
         quick=Budget("captioned_marbles", 200),
         full=Budget("captioned_marbles", 5000),
         batch_size=32,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from imggen_lib.models.flow import Flow
 
 
-def build_flow(
+def _build_flow(
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     seed: int,
@@ -33,7 +33,7 @@ RECIPES = (
     Recipe(
         "flow",
         "Normalizing flow with exact likelihood",
-        build_flow,
+        _build_flow,
         quick=Budget("fashion_mnist", 300),
         full=Budget("fashion_mnist_full", 5000),
         batch_size=64,

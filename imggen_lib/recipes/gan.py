@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from imggen_lib.models.gan import GAN
 
 
-def build_gan(
+def _build_gan(
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     seed: int,
@@ -40,7 +40,7 @@ RECIPES = (
     Recipe(
         "gan",
         "Generative adversarial network, convolutional; samples from averaged weights",
-        build_gan,
+        _build_gan,
         quick=Budget("fashion_mnist", 1000),
         full=Budget("fashion_mnist_full", 8000),
         batch_size=64,
@@ -50,7 +50,7 @@ RECIPES = (
     Recipe(
         "conditional_gan",
         "GAN conditioned on the class of clothes",
-        build_gan,
+        _build_gan,
         quick=Budget("fashion_mnist", 1000),
         full=Budget("fashion_mnist_full", 8000),
         batch_size=64,
@@ -62,7 +62,7 @@ RECIPES = (
     Recipe(
         "marble_gan",
         "GAN of marbles, 64x64 in colour",
-        build_gan,
+        _build_gan,
         quick=Budget("marbles", 300),
         full=Budget("marbles", 4000),
         batch_size=64,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from imggen_lib.models.vae import VAE
 
 
-def build_vae(
+def _build_vae(
     image_shape: tuple[int, int, int],
     num_classes: int | None,
     seed: int,
@@ -32,7 +32,7 @@ RECIPES = (
     Recipe(
         "vae",
         "Variational autoencoder with 100 latent dimensions",
-        build_vae,
+        _build_vae,
         quick=Budget("fashion_mnist", 1000),
         full=Budget("fashion_mnist_full", 2500),
         batch_size=128,
@@ -41,7 +41,7 @@ RECIPES = (
     Recipe(
         "vae_2d",
         "Variational autoencoder with 2 latent dimensions, which can be shown as a map",
-        build_vae,
+        _build_vae,
         quick=Budget("fashion_mnist", 1000),
         full=Budget("fashion_mnist_full", 3500),
         batch_size=128,

@@ -150,7 +150,7 @@ def run(
             record["quality"] = str(evaluation.evaluate(model, data))
         if output is not None:
             pretrained.save(model, output, record)
-            checkpoint.unlink(missing_ok=True)
+            output.with_suffix(".partial.keras").unlink(missing_ok=True)
     return Run(model, record, data, finished)
 
 

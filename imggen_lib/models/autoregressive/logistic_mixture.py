@@ -19,16 +19,23 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-__all__ = ["LEVELS", "LOG_SCALES", "levels_to_values", "parameters_per_component", "pixel_log_probability", "sample_pixel"]
+from imggen_lib.models.blocks import LEVELS
 
-LEVELS = 256
+__all__ = ["LOG_SCALES", "levels_to_values", "parameters_per_component", "pixel_log_probability", "sample_pixel"]
+
 #: Range of the logarithms of the scales. A component is not narrower than a level; and not infinitely wide, which would be
 #: optimal for pixels that are always black or white.
 LOG_SCALES = (-7.0, 7.0)
 
 
 def levels_to_values(levels: Any) -> Any:
-    """Map levels from 0 to 255 to values from -1 to 1."""
+    """Map levels from 0 to 255 to values from -1 to 1.
+
+    Examples
+    --------
+    >>> [levels_to_values(level) for level in (0, 255)]
+    [-1.0, 1.0]
+    """
     return 2 * levels / (LEVELS - 1) - 1
 
 

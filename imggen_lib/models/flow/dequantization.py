@@ -13,11 +13,12 @@ from typing import Any
 
 from keras import ops
 
-__all__ = ["EDGE", "LEVELS", "images_to_logits", "logits_to_images"]
+from imggen_lib.models.blocks import LEVELS
+
+__all__ = ["EDGE", "images_to_logits", "logits_to_images"]
 
 #: Epsilon: values are mapped into [EDGE, 1 - EDGE], because the logit is infinite at 0 and 1.
 EDGE = 0.05
-LEVELS = 256
 
 
 def images_to_logits(images: Any, uniform: Any) -> tuple[Any, Any]:
