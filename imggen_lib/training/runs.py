@@ -147,7 +147,8 @@ def run(
         if checkpoint is not None:
             pretrained.save(model, checkpoint, record)  # before the evaluation, whose failure must not cost the training
         if evaluate:
-            record["quality"] = str(evaluation.evaluate(model, data))
+            quality = evaluation.evaluate(model, data)
+            record["quality"], record["measures"] = str(quality), quality.values
         if output is not None:
             pretrained.save(model, output, record)
             output.with_suffix(".partial.keras").unlink(missing_ok=True)
