@@ -18,8 +18,9 @@ from imggen_lib import _validation as validate
 from imggen_lib.datasets.base import Condition, Dataset
 from imggen_lib.datasets.bundled import PHOTOGRAPHS, photograph
 from imggen_lib.datasets.fashion_mnist import CLOTHES, read_idx
+from imggen_lib.datasets.folder import from_folder
 
-__all__ = ["CLOTHES", "PHOTOGRAPHS", "Condition", "Dataset", "load", "names", "photograph", "read_idx"]
+__all__ = ["CLOTHES", "PHOTOGRAPHS", "Condition", "Dataset", "from_folder", "load", "names", "photograph", "read_idx"]
 
 
 @functools.cache
