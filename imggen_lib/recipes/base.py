@@ -56,6 +56,8 @@ class Recipe:
         Decay rate of Adam's first moment.
     condition : {None, "classes", "captions"}
         What kind of labels the dataset must have; None if any dataset will do.
+    min_images : int
+        With fewer training images, :func:`imggen_lib.training.run` warns.
     mixed_precision : bool
         Whether networks may compute in bfloat16 on a GPU that supports it. Not in a GAN, whose losses depend on small
         differences, nor where a likelihood is to be exact.
@@ -80,6 +82,7 @@ class Recipe:
     beta_1: float = 0.9
     condition: Literal["classes", "captions"] | None = None
     mixed_precision: bool = False
+    min_images: int = 500
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def budget(self, profile: str) -> Budget:

@@ -11,24 +11,36 @@ if TYPE_CHECKING:
         Checkpoint,
         Diverged,
         ProgressBar,
+        SampleSheet,
         Snapshots,
         StopIfDiverged,
         StopOnSignal,
         TimeBudget,
     )
+    from imggen_lib.training.estimates import Estimate, estimate
     from imggen_lib.training.loop import Batches, fit
     from imggen_lib.training.runs import Run, run
 
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "callbacks": ["Checkpoint", "Diverged", "ProgressBar", "Snapshots", "StopIfDiverged", "StopOnSignal", "TimeBudget"],
+        "callbacks": [
+            "Checkpoint",
+            "Diverged",
+            "ProgressBar",
+            "SampleSheet",
+            "Snapshots",
+            "StopIfDiverged",
+            "StopOnSignal",
+            "TimeBudget",
+        ],
+        "estimates": ["Estimate", "estimate"],
         "loop": ["Batches", "fit"],
         "runs": ["Run", "run"],
     },
 )
 
 __all__ = [
-    "Batches", "Checkpoint", "Diverged", "ProgressBar", "Run", "Snapshots", "StopIfDiverged", "StopOnSignal", "TimeBudget",
-    "fit", "run",
+    "Batches", "Checkpoint", "Diverged", "Estimate", "ProgressBar", "Run", "SampleSheet", "Snapshots", "StopIfDiverged", "StopOnSignal",
+    "TimeBudget", "estimate", "fit", "run",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -16,10 +17,11 @@ import tqdm
 from numpy.typing import NDArray
 
 from imggen_lib import _validation as validate
-from imggen_lib import pretrained
+from imggen_lib import io, pretrained
 
 __all__ = [
-    "Checkpoint", "Diverged", "ProgressBar", "Snapshots", "StepCounter", "StopIfDiverged", "StopOnSignal", "TimeBudget",
+    "Checkpoint", "Diverged", "ProgressBar", "SampleSheet", "Snapshots", "StepCounter", "StopIfDiverged", "StopOnSignal",
+    "TimeBudget",
 ]  # fmt: skip
 
 Logs = dict[str, Any] | None
@@ -139,7 +141,7 @@ class StepCounter(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save model and record together at regular times.
+    """Save model and record together at regular times. A file that cannot be written is a warning, and is tried again.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ class Checkpoint(keras.callbacks.Callback):
     {'note': 'first try'}
     """
 
-    def __init__(self, path: str | os.PathLike[str], record: dict[str, Any], *, every: float = 60) -> None:
+    def __init__(self, path: str | os.PathLike[str], record: dict[str, Any], *, every: float = 30) -> None:
         super().__init__()
         self.path, self.record, self.every = path, record, every
 
@@ -171,8 +173,63 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if time.perf_counter() - self.saved >= self.every:
-            pretrained.save(self.model, self.path, self.record)
+            try:
+                pretrained.save(self.model, self.path, self.record)
+            except OSError as error:
+                reason = error.strerror or error
+                warnings.warn(
+                    f"{self.path} could not be written ({reason}); training goes on, and it is tried again in "
+                    f"{self.every:g} s",
+                    stacklevel=2,
+                )
             self.saved = time.perf_counter()
+
+
+class SampleSheet(keras.callbacks.Callback):
+    """Write a contact sheet of samples at regular times, always from the same seed.
+
+    Sampling takes at most a tenth of the time: if it takes longer than that, the sheets are written less often.
+
+    Parameters
+    ----------
+    path : path_like
+        An image file, such as ``model.samples.png``.
+    every : float
+        Seconds between two sheets.
+    n : int
+        Samples on a sheet.
+    seed : int
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from imggen_lib import io, models
+    >>> gan = models.GAN(models.image_generator((8, 8, 1), 4), models.image_discriminator((8, 8, 1)))
+    >>> gan.compile(optimizer="adam")
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "gan.samples.png"
+    >>> x = np.zeros((8, 8, 8, 1), "float32")
+    >>> history = gan.fit(x, verbose=0, callbacks=[SampleSheet(path, every=0, n=4)])
+    >>> io.read_image(path).shape
+    (22, 22)
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, every: float = 60, n: int = 16, seed: int = 0) -> None:
+        super().__init__()
+        self.path, self.every, self.n, self.seed = path, every, n, seed
+
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.next = time.perf_counter() + self.every
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        began = time.perf_counter()
+        if began >= self.next:
+            try:
+                with io.atomic_write(self.path) as temporary:
+                    io.write_contact_sheet(temporary, self.model.sample(self.n, seed=self.seed))
+            except OSError as error:
+                warnings.warn(f"{self.path} could not be written ({error.strerror or error})", stacklevel=2)
+            now = time.perf_counter()
+            self.next = now + max(self.every, 9 * (now - began))
 
 
 class Snapshots(keras.callbacks.Callback):

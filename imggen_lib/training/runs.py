@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import platform
+import shutil
+import tempfile
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,9 @@ import keras
 
 from imggen_lib import _validation as validate
 from imggen_lib import backend, datasets, evaluation, pretrained, recipes
+from imggen_lib.models import GenerativeModel
+from imggen_lib.training.callbacks import SampleSheet
+from imggen_lib.training.estimates import estimate
 from imggen_lib.training.loop import fit
 
 __all__ = ["Run", "run"]
@@ -51,6 +58,7 @@ def run(
     devices: int = 1,
     resume: bool = False,
     evaluate: bool = True,
+    report: Callable[[str], object] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     **settings: Any,
 ) -> Run:
@@ -79,6 +87,9 @@ def run(
         Go on where an interrupted run with the same arguments stopped. Needs ``output``.
     evaluate : bool
         Whether to measure the quality at the end.
+    report : callable, optional
+        Receives lines of text before training: number of images, parameters, estimates of memory and time. With it, a
+        contact sheet of samples is written beside the output every minute, as ``STEM.samples.png``.
     callbacks : sequence of keras.callbacks.Callback
     **settings
         Overrides of the recipe: ``num_steps``, ``batch_size``, ``learning_rate``, or an option of its builder. See
@@ -95,6 +106,8 @@ def run(
         finds another run.
     FileNotFoundError
         If the folder of the output does not exist, or there is nothing to resume.
+    OSError
+        If the output cannot be written, or the disk has too little space. This is tested before training.
     Diverged
         If the loss became NaN or infinite.
 
@@ -114,6 +127,12 @@ def run(
         raise ValueError(
             f"{recipe.name} needs a dataset with {recipe.condition}, and {data.name} has {data.condition.kind}"
         )
+    if len(data.x_train) < recipe.min_images:
+        warnings.warn(
+            f"there are {len(data.x_train):,} training images; {recipe.name} needs about {recipe.min_images:,}, or its samples "
+            "will be copies of training images or will not resemble them",
+            stacklevel=2,
+        )
     # A learning rate that falls over a number of steps cannot be resumed as one that does not.
     num_steps = budget.num_steps if seconds is None else None
     started = {
@@ -132,6 +151,13 @@ def run(
             model, record = _resumed(output, checkpoint, started)
         else:
             model, record = _built(recipe, data, seed, num_steps), {**started, **_environment(recipe, devices)}
+        if output is not None:
+            _check_space(model, output)
+        watching = list(callbacks)
+        if report is not None and isinstance(model, GenerativeModel):
+            report(str(estimate(model, data, batch_size=recipe.batch_size)))
+            if output is not None:
+                watching.append(SampleSheet(output.with_suffix(".samples.png")))
         finished = fit(
             model,
             data,
@@ -141,7 +167,7 @@ def run(
             batch_size=recipe.batch_size,
             seed=seed,
             checkpoint=checkpoint,
-            callbacks=callbacks,
+            callbacks=watching,
         )
     if finished:
         if checkpoint is not None:
@@ -161,7 +187,21 @@ def _checked_output(output: str | os.PathLike[str]) -> Path:
         raise ValueError(f"the output is {output}; expected a name that ends in .keras, or in .npz for the weights alone")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"the folder {output.parent} does not exist: create it, or choose another place")
+    try:
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        raise OSError(f"nothing can be written into {output.parent} ({error.strerror}); choose another place") from None
     return output
+
+
+def _check_space(model: keras.Model, output: Path) -> None:
+    """Raise ``OSError`` if the disk has too little space for the checkpoint and the output."""
+    weights, trainable = (sum(math.prod(w.shape) for w in group) for group in (model.weights, model.trainable_weights))
+    # float32 weights and two moments of Adam, in a checkpoint, its successor while it is written, and the output.
+    needed, free = 3 * 4 * (weights + 2 * trainable), shutil.disk_usage(output.parent).free
+    if free < needed:
+        raise OSError(f"{output.parent} has {free / 2**20:.1f} MB of free space and the run needs {needed / 2**20:.1f} MB")
 
 
 def _built(recipe: recipes.Recipe, data: datasets.Dataset, seed: int, num_steps: int | None) -> keras.Model:
