@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io as io_module
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,13 +40,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     imggen_lib.configure_process()
+    # On a terminal without accents, print a replacement character instead of failing.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io_module.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
-        return arguments.command(arguments)
+        status = arguments.command(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("imggen: stopped", file=sys.stderr)
         return 130
+    except ImportError as error:
+        print(f"imggen: {error}; install the package, or choose another KERAS_BACKEND", file=sys.stderr)
     except (ValueError, TypeError, FileNotFoundError) as error:
-        print(f"imggen: {error}", file=sys.stderr)
+        print(f"imggen: {' '.join(str(error).split())}", file=sys.stderr)
     except MemoryError as error:
         print(f"imggen: not enough memory ({error}); generate fewer images at a time", file=sys.stderr)
     except OSError as error:
@@ -67,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", metavar="MODEL", help=f"one of {', '.join(recipes.names())}")
     command.add_argument("-o", "--output", required=True, metavar="FILE.keras|FILE.npz", help=".npz: the weights alone")
     command.add_argument("--dataset", metavar="NAME", help="instead of the dataset of the profile")
+    command.add_argument("--images", metavar="DIR", help="train on the images in a folder of your own, with --size")
+    command.add_argument("--size", metavar="H[xW]", help="height and width that the images are resized to")
+    command.add_argument("--mode", default="rgb", metavar="rgb|grey", help="(default: rgb)")
+    command.add_argument("--fit", default="crop", metavar="crop|pad|resize", help="for other aspect ratios (default: crop)")
     command.add_argument("--profile", default="quick", metavar="quick|full", help="how long to train (default: quick)")
     command.add_argument("--num-steps", type=int, metavar="N", help="instead of the number of steps of the profile")
     command.add_argument("--seconds", type=float, metavar="N", help="train that long instead of a number of steps")
@@ -119,14 +136,27 @@ def _train(arguments: argparse.Namespace) -> int:
     for name in ("num_steps", "batch_size", "learning_rate"):
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)
-    names = ("dataset", "profile", "seconds", "seed", "devices", "resume")
-    run = training.run(arguments.model, arguments.output, **{name: getattr(arguments, name) for name in names}, **settings)
+    dataset = arguments.dataset if arguments.images is None else _folder(arguments)
+    names = ("profile", "seconds", "seed", "devices", "resume")
+    options = {name: getattr(arguments, name) for name in names}
+    run = training.run(arguments.model, arguments.output, dataset=dataset, report=print, **options, **settings)
     steps, seconds = run.record["steps"], run.record["seconds"]
     if not run.finished:
         print(f"imggen: stopped after {steps} steps; the same command with --resume continues", file=sys.stderr)
         return 130
     print(f"{arguments.output}: {steps} steps in {seconds:.0f} s; {run.record['quality']}")
     return 0
+
+
+def _folder(arguments: argparse.Namespace) -> datasets.Dataset:
+    """Read the folder that --images names."""
+    if arguments.dataset is not None:
+        raise ValueError("--dataset and --images are both given; choose one")
+    sides = (arguments.size or "").lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise ValueError(f"--size is {arguments.size!r}; expected a height, or height x width, such as 64 or 48x64")
+    size = (int(sides[0]), int(sides[-1]))
+    return datasets.from_folder(arguments.images, size=size, mode=arguments.mode, fit=arguments.fit)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -142,7 +172,7 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _sample(arguments: argparse.Namespace) -> int:
     output = arguments.output
-    if output.suffix not in (".npz", ".png"):
+    if output.suffix.lower() not in (".npz", ".png"):
         raise ValueError(f"the output is {output}; expected a name that ends in .npz or .png")
     n, seed = validate.integer(arguments.n, "-n"), validate.integer(arguments.seed, "--seed", minimum=0)
     model = _generative_model(arguments.model)
@@ -153,7 +183,7 @@ def _sample(arguments: argparse.Namespace) -> int:
         options["guidance_scale"] = arguments.guidance_scale
     images = model.sample(n, seed=seed, **options)
     with io.atomic_write(output) as temporary:
-        if output.suffix == ".npz":
+        if output.suffix.lower() == ".npz":
             np.savez_compressed(temporary, images=images)
         else:
             io.write_contact_sheet(temporary, images)

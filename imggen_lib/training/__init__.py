@@ -41,6 +41,7 @@ __getattr__, __dir__, _ = lazy_loader.attach(
 )
 
 __all__ = [
-    "Batches", "Checkpoint", "Diverged", "Estimate", "ProgressBar", "Run", "SampleSheet", "Snapshots", "StopIfDiverged", "StopOnSignal",
+    "Batches", "Checkpoint", "Diverged", "Estimate", "ProgressBar", "Run", "SampleSheet", "Snapshots", "StopIfDiverged",
+    "StopOnSignal",
     "TimeBudget", "estimate", "fit", "run",
 ]  # fmt: skip

@@ -129,8 +129,8 @@ def run(
         )
     if len(data.x_train) < recipe.min_images:
         warnings.warn(
-            f"there are {len(data.x_train):,} training images; {recipe.name} needs about {recipe.min_images:,}, or its samples "
-            "will be copies of training images or will not resemble them",
+            f"there are {len(data.x_train):,} training images; {recipe.name} needs about {recipe.min_images:,}, or its "
+            "samples will be copies of training images or will not resemble them",
             stacklevel=2,
         )
     # A learning rate that falls over a number of steps cannot be resumed as one that does not.
