@@ -310,6 +310,11 @@ def _with_channels(values: NDArray[np.float32], channels: int) -> NDArray[np.flo
 _Decoded = tuple[NDArray[np.float32], NDArray[np.float32] | None, int]
 
 
+# The photometric interpretations of TIFF that need no conversion of colours, with the number of channels: white is 0, black
+# is 0, RGB.
+_TIFFFILE_CHANNELS = {0: 1, 1: 1, 2: 3}
+
+
 def _decode(path: Path, frame: int) -> _Decoded:
     """Decode one frame of a file with Pillow, or with tifffile if Pillow has no mode for the pixels of a TIFF file."""
     if not path.is_file():
@@ -326,7 +331,8 @@ def _decode(path: Path, frame: int) -> _Decoded:
                 _check_frame(frame, frames)
                 if frame:
                     image.seek(frame)
-                return *_decode_pillow(image), frames
+                if not _confuses_planes(image):
+                    return *_decode_pillow(image), frames
         except PIL.Image.DecompressionBombError as error:
             raise _RejectedImageError(f"it decompresses to too many pixels ({error})") from error
         except (PIL.UnidentifiedImageError, SyntaxError) as error:
@@ -337,6 +343,7 @@ def _decode(path: Path, frame: int) -> _Decoded:
             if isinstance(error, PIL.UnidentifiedImageError):
                 raise _RejectedImageError("it is not an image, or its format is not supported, or it is damaged") from error
             raise
+    return _decode_tifffile(path, frame)
 
 
 def _check_frame(frame: int, frames: int) -> None:
@@ -345,12 +352,30 @@ def _check_frame(frame: int, frames: int) -> None:
         raise _RejectedImageError(f"frame is {frame}; expected 0 to {frames - 1}")
 
 
+def _tags(image: PIL.ImageFile.ImageFile) -> Any:
+    """Return the tags of the selected page of a TIFF file; none for other formats."""
+    return image.tag_v2 if isinstance(image, PIL.TiffImagePlugin.TiffImageFile) else {}
+
+
+def _confuses_planes(image: PIL.ImageFile.ImageFile) -> bool:
+    """Return whether Pillow would read separate, uncompressed planes of a TIFF page as bytes, neither inverted nor scaled."""
+    tags = _tags(image)
+    return (
+        tags.get(PIL.TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+        and image.info.get("compression") == "raw"
+        and (
+            tags.get(PIL.TiffImagePlugin.BITSPERSAMPLE, (1,))[0] != 8
+            or tags.get(PIL.TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in _TIFFFILE_CHANNELS
+        )
+    )
+
+
 def _decode_pillow(image: PIL.ImageFile.ImageFile) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Return the colours and the alpha channel of an opened image."""
     # Loading the pixels removes the format in the file from the attribute `tile`.
     stored = image.tile[0][3] if image.format == "PNG" else None
     PIL.ImageOps.exif_transpose(image, in_place=True)
-    tags: Any = image.tag_v2 if isinstance(image, PIL.TiffImagePlugin.TiffImageFile) else {}
+    tags = _tags(image)
     bits = tags.get(PIL.TiffImagePlugin.BITSPERSAMPLE, (16,))[0]
     if max(tags.get(PIL.TiffImagePlugin.SAMPLEFORMAT, (1,))) == 2 or (tags and image.mode == "I"):
         raise _RejectedImageError(_unknown_range("signed or 32-bit integers"))
@@ -389,11 +414,11 @@ def _decode_tifffile(path: Path, frame: int) -> _Decoded:
         if page.imagewidth * page.imagelength > 2 * (PIL.Image.MAX_IMAGE_PIXELS or math.inf):
             raise _RejectedImageError(f"it decompresses to too many pixels ({page.imagewidth * page.imagelength})")
         photometric = int(page.photometric)
-        channels = {0: 1, 1: 1, 2: 3}.get(photometric)
-        if channels is None or page.axes not in ("YX", "YXS", "SYX"):
+        if photometric not in _TIFFFILE_CHANNELS or page.axes not in ("YX", "YXS", "SYX"):
             raise _RejectedImageError(f"TIFF images of the kind {page.photometric.name} {page.axes} are not supported")
-        if page.dtype.kind not in "uf" or (page.dtype.kind == "u" and page.bitspersample > 16):
+        if page.dtype.kind not in "buf" or (page.dtype.kind == "u" and page.bitspersample > 16):
             raise _RejectedImageError(_unknown_range(page.dtype.name))
+        channels = _TIFFFILE_CHANNELS[photometric]
         pixels = np.atleast_3d(page.asarray())
         if page.axes == "SYX":
             pixels = np.moveaxis(pixels, 0, -1)
