@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.resources
+import logging
 import math
 import os
 import threading
@@ -287,10 +288,14 @@ def read_image(
     channels = values.shape[-1] if mode is None else {"grey": 1, "rgb": 3}[mode]
     values = _with_channels(values, channels)
     if alpha is not None:
-        values = values * alpha + (1 - alpha) * _with_channels(background, channels)
+        values *= alpha
+        values += (1 - alpha) * _with_channels(background, channels)
     # Rounding in the sums above can exceed 1 by the last bit.
-    values = np.minimum(values, 1, out=values)
+    np.minimum(values, 1, out=values)
     return values[..., 0] if channels == 1 else values
+
+
+_NO_OUTPUT = logging.NullHandler()
 
 
 class _RejectedImageError(ValueError):
@@ -325,7 +330,8 @@ def _decode(path: Path, frame: int) -> _Decoded:
         # Pillow warns of more than MAX_IMAGE_PIXELS, which cameras exceed, and of details of metadata.
         warnings.filterwarnings("ignore", module="PIL")
         try:
-            with PIL.Image.open(path) as image:
+            # Given a path, Pillow maps the pixels of some TIFF files into memory with the height and width exchanged.
+            with open(path, "rb") as file, PIL.Image.open(file) as image:
                 # The layers of a Photoshop file are not frames: the first image is all of them, merged.
                 frames = 1 if image.format == "PSD" else getattr(image, "n_frames", 1)
                 _check_frame(frame, frames)
@@ -348,6 +354,8 @@ def _decode(path: Path, frame: int) -> _Decoded:
 
 def _check_frame(frame: int, frames: int) -> None:
     """Reject a frame that the file does not have."""
+    if frames == 0:
+        raise _RejectedImageError("it contains no image")
     if frame >= frames:
         raise _RejectedImageError(f"frame is {frame}; expected 0 to {frames - 1}")
 
@@ -358,7 +366,7 @@ def _tags(image: PIL.ImageFile.ImageFile) -> Any:
 
 
 def _confuses_planes(image: PIL.ImageFile.ImageFile) -> bool:
-    """Return whether Pillow would read separate, uncompressed planes of a TIFF page as bytes, neither inverted nor scaled."""
+    """Return whether Pillow reads the separate, uncompressed planes of a TIFF page as bytes, whatever their type is."""
     tags = _tags(image)
     return (
         tags.get(PIL.TiffImagePlugin.PLANAR_CONFIGURATION) == 2
@@ -395,18 +403,18 @@ def _decode_pillow(image: PIL.ImageFile.ImageFile) -> tuple[NDArray[np.float32],
     elif "transparency" in image.info and stored == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
     grey = PIL.Image.getmodebase(image.mode) == "L" or stored == "LA;16B"
-    pixels = np.asarray(image.convert(("L" if grey else "RGB") + "A" * image.has_transparency_data))
-    if grey and not image.has_transparency_data:
-        return _scaled(pixels[..., np.newaxis], 255), None
-    channels = 1 if grey else 3
-    alpha = pixels[..., channels:]
-    return _scaled(pixels[..., :channels], 255), _scaled(alpha, 255) if alpha.size else None
+    has_alpha = image.has_transparency_data
+    pixels = np.atleast_3d(np.asarray(image.convert(("L" if grey else "RGB") + "A" * has_alpha)))
+    colours, alpha = np.split(pixels, [1 if grey else 3], axis=-1)
+    return _scaled(colours, 255), _scaled(alpha, 255) if has_alpha else None
 
 
 def _decode_tifffile(path: Path, frame: int) -> _Decoded:
     """Decode one page of a TIFF file whose combination of type, channels and byte order Pillow does not have."""
     import tifffile
 
+    # Without a handler, Python prints what tifffile logs about damaged files to the standard error stream.
+    logging.getLogger("tifffile").addHandler(_NO_OUTPUT)
     with tifffile.TiffFile(path) as file:
         frames = len(file.pages)
         _check_frame(frame, frames)
