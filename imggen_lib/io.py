@@ -295,9 +295,6 @@ def read_image(
     return values[..., 0] if channels == 1 else values
 
 
-_NO_OUTPUT = logging.NullHandler()
-
-
 class _RejectedImageError(ValueError):
     """The reason why an image is not accepted, in words for the user."""
 
@@ -313,8 +310,6 @@ def _with_channels(values: NDArray[np.float32], channels: int) -> NDArray[np.flo
 
 # What a decoder returns: colours (height, width, 1 or 3) and alpha (height, width, 1) or None in [0, 1], number of frames.
 _Decoded = tuple[NDArray[np.float32], NDArray[np.float32] | None, int]
-
-
 # The photometric interpretations of TIFF that need no conversion of colours, with the number of channels: white is 0, black
 # is 0, RGB.
 _TIFFFILE_CHANNELS = {0: 1, 1: 1, 2: 3}
@@ -407,6 +402,9 @@ def _decode_pillow(image: PIL.ImageFile.ImageFile) -> tuple[NDArray[np.float32],
     pixels = np.atleast_3d(np.asarray(image.convert(("L" if grey else "RGB") + "A" * has_alpha)))
     colours, alpha = np.split(pixels, [1 if grey else 3], axis=-1)
     return _scaled(colours, 255), _scaled(alpha, 255) if has_alpha else None
+
+
+_NO_OUTPUT = logging.NullHandler()
 
 
 def _decode_tifffile(path: Path, frame: int) -> _Decoded:

@@ -90,12 +90,12 @@ class Kind:
 NAMES = set()
 
 
-def pillow(pixels, mode=None, **options):
+def pillow(pixels, **options):
     """Write an array or an image with Pillow."""
 
     def write(path):
         image = pixels if isinstance(pixels, PIL.Image.Image) else PIL.Image.fromarray(pixels)
-        (image.convert(mode) if mode else image).save(path, **options)
+        image.save(path, **options)
 
     return write
 
@@ -219,6 +219,7 @@ ONE_TRANSPARENT = blend(PALETTE_UNIT, (FEW != 3).astype(float))
 CMYK = np.stack([RGB[..., 0], RGB[..., 1], RGB[..., 2], RGB[..., 0] // 3], axis=-1)
 CMYK_UNIT = (1 - unit(CMYK[..., :3])) * (1 - unit(CMYK[..., 3:]))
 INKS = PIL.Image.merge("CMYK", [PIL.Image.fromarray(CMYK[..., k]) for k in range(4)])
+PGM16 = f"P5 {WIDTH} {HEIGHT} 65535\n".encode() + GREY16.astype(">u2").tobytes()
 UNKNOWN = "the range of .* is unknown: rescale"
 
 KINDS = [
@@ -262,7 +263,7 @@ KINDS = [
     Kind("one-frame.apng", pillow(RGB, format="PNG", save_all=True), RGB_UNIT),
     Kind("animated.png", pillow(RGB, **films(RGB[::-1])), RGB_UNIT, frames=2),
     Kind("animated-second.png", pillow(RGB, **films(RGB[::-1])), RGB_UNIT[::-1], frame=1),
-    Kind("animated-grey.png", pillow(GREY, **films(GREY[::-1], GREY[:, ::-1])), GREY_UNIT, frames=3),
+    Kind("animated-grey.png", pillow(GREY, **films(GREY[::-1])), GREY_UNIT, frames=2),
     # JPEG
     Kind("l.jpg", pillow(GREY, quality=100), GREY_UNIT, 3),
     Kind("rgb.jpg", pillow(RGB, quality=100, subsampling=0), RGB_UNIT, 4),
@@ -312,13 +313,12 @@ KINDS = [
     Kind("cmyk-lzw.tif", pillow(INKS, compression="tiff_lzw"), CMYK_UNIT, 1),
     # Steps of one in a* and b* are large steps of dark saturated colours.
     Kind("lab.tif", pillow(lab_bytes(RGB // 2 + 64)), unit(RGB // 2 + 64), 6),
-    Kind("ycbcr.tif", pillow(RGB, "YCbCr"), RGB_UNIT, 3),
     Kind("l16.tif", pillow(GREY16), unit(GREY16)),
     Kind("float.tif", pillow(FLOAT), FLOAT),
     Kind("int32.tif", pillow(GREY16.astype(np.int32)), UNKNOWN),
     *(
         Kind(f"rgb-{compression}.tif", pillow(RGB, compression=compression), RGB_UNIT)
-        for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "lzma", "zstd")
+        for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "lzma")
     ),
     Kind("l16-lzw.tif", pillow(GREY16, compression="tiff_lzw"), unit(GREY16)),
     Kind("float-deflate.tif", pillow(FLOAT, compression="tiff_adobe_deflate"), FLOAT),
@@ -464,7 +464,7 @@ KINDS = [
     Kind("plain.ppm", data(f"P3 {WIDTH} {HEIGHT} 255 ".encode() + b" ".join(b"%d" % v for v in RGB.flat)), RGB_UNIT),
     Kind("bits.pbm", pillow(BLACK_AND_WHITE), BLACK_AND_WHITE / 1),
     Kind("8.pgm", pillow(GREY), GREY_UNIT),
-    Kind("16.pgm", pillow(GREY16), unit(GREY16)),
+    Kind("16.pgm", data(PGM16), unit(GREY16)),
     Kind(
         "10.pgm", data(f"P5 {WIDTH} {HEIGHT} 1023\n".encode() + (GREY16 >> 6).astype(">u2").tobytes()), (GREY16 >> 6) / 1023
     ),
@@ -498,7 +498,6 @@ if PIL.features.check("avif"):
     KINDS += [
         Kind("rgb.avif", pillow(RGB, quality=100, subsampling="4:4:4"), RGB_UNIT, 4),
         Kind("rgba.avif", pillow(RGBA, quality=100, subsampling="4:4:4"), RGBA_UNIT, 4),
-        Kind("l.avif", pillow(GREY, quality=100), GREY_UNIT, 4),
         Kind("animated.avif", pillow(RGB, quality=100, **films(RGB[::-1])), RGB_UNIT, 12, frames=2),
     ]
 
@@ -583,18 +582,11 @@ def test_table_has_at_least_sixty_kinds_without_the_eight_orientations():
     assert len([kind for kind in KINDS if "orientation" not in kind.name]) >= 60
 
 
-@pytest.mark.parametrize("written_by", ["Pillow", "tifffile"])
-def test_orientation_of_each_page_is_its_own(tmp_path, written_by):
+def test_orientation_of_each_page_is_its_own(tmp_path):
     path = tmp_path / "pages.tif"
-    if written_by == "Pillow":
-        pages = [PIL.Image.fromarray(stored(RGB, k)) for k in (1, 6, 3)]
-        for page, k in zip(pages, (1, 6, 3), strict=True):
-            page.encoderinfo = {"tiffinfo": {274: k}}
-        pages[0].save(path, save_all=True, append_images=pages[1:])
-    else:
-        with tifffile.TiffWriter(path) as writer:
-            for k in (1, 6, 3):
-                writer.write(stored(RGB, k), photometric="rgb", extratags=[(274, 3, 1, k, True)])
+    with tifffile.TiffWriter(path) as writer:
+        for k in (1, 6, 3):
+            writer.write(stored(RGB, k), photometric="rgb", extratags=[(274, 3, 1, k, True)])
     for frame in range(3):
         np.testing.assert_allclose(io.read_image(path, frame=frame), RGB_UNIT, atol=1e-6)
 
@@ -714,7 +706,7 @@ WHOLE = {
     "e.tif": tiff(FLOAT.astype(np.float64)),
     "f.tif": pillow(RGB, compression="jpeg"),
     "a.jp2": pillow(RGB),
-    "a.pgm": pillow(GREY16),
+    "a.pgm": data(PGM16),
     "a.ppm": pillow(RGB),
     "a.tga": pillow(RGB),
     "a.ico": pillow(RGBA[:16, :16], sizes=[(16, 16)]),
