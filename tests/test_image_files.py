@@ -31,7 +31,7 @@ HEIGHT, WIDTH = 24, 40
 y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
 # Smooth, so that lossy formats keep it, with four different corners, so that every orientation differs.
 RGB = np.stack([20 + 5 * x, 30 + 8 * y, 200 - 2 * x - 3 * y], axis=-1).round().astype(np.uint8)
-GREY = RGB[..., 0]
+GREY = RGB[..., 2]
 ALPHA = (255 - 6 * x).round().astype(np.uint8)
 FEW = (x // 10 + 4 * (y // 12)).astype(np.uint8)  # 8 colours
 COLOURS = np.array(list(itertools.product((0, 200), (40, 255), (10, 130))), np.uint8)
