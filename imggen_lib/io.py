@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.resources
+import logging
 import math
 import os
 import threading
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -15,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
+import PIL.ImageFile
 import PIL.ImageOps
-import skimage.io
+import PIL.TiffImagePlugin
 import skimage.util
 from numpy.typing import ArrayLike, NDArray
 
@@ -188,59 +192,275 @@ def read_npz(path: str | os.PathLike[str], names: Sequence[str] | None = None) -
         raise ValueError(f"{path} is not a usable .npz file ({error}): create or download it again") from error
 
 
-def read_image(path: str | os.PathLike[str]) -> NDArray[np.floating]:
-    """Read an image file in any format that scikit-image reads.
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    mode: str | None = None,
+    background: ArrayLike = 1.0,
+    frame: int | None = None,
+) -> NDArray[np.float32]:
+    """Read an image file in any format that Pillow reads, or a TIFF file that only tifffile reads.
 
-    The orientation in a JPEG file's Exif data is applied, CMYK is converted to RGB, and an alpha channel is dropped.
+    The steps are the same for every format:
+
+    1. The frame is selected, and the orientation in the Exif data or the TIFF tag is applied.
+    2. Palettes, CMYK, YCbCr and CIE L*a*b* are converted to RGB by Pillow. Embedded colour profiles are not used.
+    3. Values are divided by the largest value of their type: 255, or 65,535 for 16 bits. Floating-point values must be in
+       [0, 1]. Signed and 32-bit integers are rejected, because their range is not in the file.
+    4. Transparent pixels are blended with the background.
+    5. Grey and RGB are converted into each other if ``mode`` says so.
+
+    Pillow keeps 16 bits for grey images only; it reads colours, and grey with alpha, of 16 bits with their upper 8 bits.
 
     Parameters
     ----------
     path : path_like
+    mode : {None, "grey", "rgb"}
+        None keeps what the file contains; an image with a palette is RGB. "grey" converts RGB to the luma of Pillow's mode
+        "L" (ITU-R BT.601). "rgb" repeats a grey channel three times.
+    background : float or array_like
+        The colour behind transparent pixels in [0, 1]: a grey value or ``(3,)``. White by default.
+    frame : int, optional
+        The frame of an animation, or the page of a TIFF file, from 0. By default the first one, with a warning if there are
+        several.
 
     Returns
     -------
     numpy.ndarray
-        float32 in [0, 1]: ``(height, width)`` if grey, ``(height, width, 3)`` if in colour.
+        float32 in [0, 1]: ``(height, width)`` if grey, ``(height, width, 3)`` if RGB.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If its format is not supported, it is damaged, it contains several images, or its values are outside the range of
-        their type.
+        If the file is not an image, is damaged, has no such frame, would decompress to more than twice
+        ``PIL.Image.MAX_IMAGE_PIXELS``, or has values of an unknown range; or if an argument is out of range. The message is
+        one line with the path and the reason.
+    TypeError
+        If ``frame`` is not an integer, or ``background`` is not a number.
+
+    Warns
+    -----
+    UserWarning
+        If the file has several frames and ``frame`` is None.
+
+    References
+    ----------
+    Recommendation ITU-R BT.601-7, 2011, section 2.5.1: luma is 0.299 R + 0.587 G + 0.114 B.
 
     Examples
     --------
+    Red at half opacity is pink on white, and dark red on black:
+
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "red.png"
-    >>> skimage.io.imsave(path, np.full((2, 3, 3), (255, 0, 0), np.uint8), check_contrast=False)
-    >>> read_image(path)[0, 0].tolist()
-    [1.0, 0.0, 0.0]
+    >>> PIL.Image.new("RGBA", (4, 2), (255, 0, 0, 128)).save(path)
+    >>> read_image(path).shape
+    (2, 4, 3)
+    >>> read_image(path)[0, 0].round(2).tolist(), read_image(path, background=0)[0, 0].round(2).tolist()
+    ([1.0, 0.5, 0.5], [0.5, 0.0, 0.0])
+    >>> read_image(path, mode="grey", background=0).shape
+    (2, 4)
     """
-    path = _existing(path)
+    validate.choice(mode, "mode", (None, "grey", "rgb"))
+    background = validate.real_array(background, "background", ndim=(0, 1))
+    if background.shape not in ((), (3,)):
+        raise ValueError(f"background has the shape {background.shape}; expected one grey value or (3,)")
+    background = validate.image(background, "background", ndim=(0, 1)).astype(np.float32).reshape(1, 1, -1)
+    if frame is not None:
+        frame = validate.integer(frame, "frame", minimum=0)
+    path = Path(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no file {path}")
     try:
-        image = skimage.util.img_as_float32(_read_pixels(path))
-    # The plugins of scikit-image raise errors of many types for a file that they cannot read.
+        values, alpha, frames = _decode(path, frame or 0)
+    except _RejectedImageError as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    # Pillow and tifffile raise errors of many types for a file that they cannot read.
     except Exception as error:
+        reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
         raise ValueError(
-            f"{path} is not a readable image: unsupported format or damaged file ({type(error).__name__}: {error})"
+            f"{path} cannot be read as an image: unsupported format or damaged file ({type(error).__name__}: {reason})"
         ) from error
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[-1] not in (2, 3, 4)):
-        raise ValueError(f"{path} contains an array of shape {image.shape}; expected one image, grey or in colour")
-    if image.ndim == 3:
-        image = image[..., 0] if image.shape[-1] == 2 else image[..., :3]
-    return validate.image(image, str(path))
+    if frames > 1 and frame is None:
+        warnings.warn(f"{path} has {frames} frames; the first one is used: pass frame=0 to {frames - 1}", stacklevel=2)
+    channels = values.shape[-1] if mode is None else {"grey": 1, "rgb": 3}[mode]
+    values = _with_channels(values, channels)
+    if alpha is not None:
+        values *= alpha
+        values += (1 - alpha) * _with_channels(background, channels)
+    # Rounding in the sums above can exceed 1 by the last bit.
+    np.minimum(values, 1, out=values)
+    return values[..., 0] if channels == 1 else values
 
 
-def _read_pixels(path: Path) -> NDArray[Any]:
-    """Return the array of an image file; a JPEG file is rotated by its Exif orientation and converted to grey or RGB."""
-    with open(path, "rb") as file:
-        if file.read(2) != b"\xff\xd8":  # not JPEG
-            return skimage.io.imread(path)
-    with PIL.Image.open(path) as photograph:
-        upright = PIL.ImageOps.exif_transpose(photograph)
-        return np.asarray(upright if upright.mode == "L" else upright.convert("RGB"))
+class _RejectedImageError(ValueError):
+    """The reason why an image is not accepted, in words for the user."""
+
+
+def _with_channels(values: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Return ``(height, width, channels)``: the luma of RGB, or a grey channel three times."""
+    if values.shape[-1] == channels:
+        return values
+    if channels == 3:
+        return np.repeat(values, 3, axis=-1)
+    return (values @ np.array([0.299, 0.587, 0.114], np.float32))[..., np.newaxis]
+
+
+# What a decoder returns: colours (height, width, 1 or 3) and alpha (height, width, 1) or None in [0, 1], number of frames.
+_Decoded = tuple[NDArray[np.float32], NDArray[np.float32] | None, int]
+# The photometric interpretations of TIFF that need no conversion of colours, with the number of channels: white is 0, black
+# is 0, RGB.
+_TIFFFILE_CHANNELS = {0: 1, 1: 1, 2: 3}
+
+
+def _decode(path: Path, frame: int) -> _Decoded:
+    """Decode one frame of a file with Pillow, or with tifffile if Pillow has no mode for the pixels of a TIFF file."""
+    if not path.is_file():
+        raise _RejectedImageError("it is a directory" if path.is_dir() else "it is not a regular file")
+    if path.stat().st_size == 0:
+        raise _RejectedImageError("the file is empty")
+    with warnings.catch_warnings():
+        # Pillow warns of more than MAX_IMAGE_PIXELS, which cameras exceed, and of details of metadata.
+        warnings.filterwarnings("ignore", module="PIL")
+        try:
+            # Given a path, Pillow maps the pixels of some TIFF files into memory with the height and width exchanged.
+            with open(path, "rb") as file, PIL.Image.open(file) as image:
+                # The layers of a Photoshop file are not frames: the first image is all of them, merged.
+                frames = 1 if image.format == "PSD" else getattr(image, "n_frames", 1)
+                _check_frame(frame, frames)
+                if frame:
+                    image.seek(frame)
+                if not _confuses_planes(image):
+                    return *_decode_pillow(image), frames
+        except PIL.Image.DecompressionBombError as error:
+            raise _RejectedImageError(f"it decompresses to too many pixels ({error})") from error
+        except (PIL.UnidentifiedImageError, SyntaxError) as error:
+            with open(path, "rb") as file:
+                is_tiff = file.read(2) in (b"II", b"MM")
+            if is_tiff:
+                return _decode_tifffile(path, frame)
+            if isinstance(error, PIL.UnidentifiedImageError):
+                raise _RejectedImageError("it is not an image, or its format is not supported, or it is damaged") from error
+            raise
+    return _decode_tifffile(path, frame)
+
+
+def _check_frame(frame: int, frames: int) -> None:
+    """Reject a frame that the file does not have."""
+    if frames == 0:
+        raise _RejectedImageError("it contains no image")
+    if frame >= frames:
+        raise _RejectedImageError(f"frame is {frame}; expected 0 to {frames - 1}")
+
+
+def _tags(image: PIL.ImageFile.ImageFile) -> Any:
+    """Return the tags of the selected page of a TIFF file; none for other formats."""
+    return image.tag_v2 if isinstance(image, PIL.TiffImagePlugin.TiffImageFile) else {}
+
+
+def _confuses_planes(image: PIL.ImageFile.ImageFile) -> bool:
+    """Return whether Pillow reads the separate, uncompressed planes of a TIFF page as bytes, whatever their type is."""
+    tags = _tags(image)
+    return (
+        tags.get(PIL.TiffImagePlugin.PLANAR_CONFIGURATION) == 2
+        and image.info.get("compression") == "raw"
+        and (
+            tags.get(PIL.TiffImagePlugin.BITSPERSAMPLE, (1,))[0] != 8
+            or tags.get(PIL.TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in _TIFFFILE_CHANNELS
+        )
+    )
+
+
+def _decode_pillow(image: PIL.ImageFile.ImageFile) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Return the colours and the alpha channel of an opened image."""
+    # Loading the pixels removes the format in the file from the attribute `tile`.
+    stored = image.tile[0][3] if image.format == "PNG" else None
+    PIL.ImageOps.exif_transpose(image, in_place=True)
+    tags = _tags(image)
+    bits = tags.get(PIL.TiffImagePlugin.BITSPERSAMPLE, (16,))[0]
+    if max(tags.get(PIL.TiffImagePlugin.SAMPLEFORMAT, (1,))) == 2 or (tags and image.mode == "I"):
+        raise _RejectedImageError(_unknown_range("signed or 32-bit integers"))
+    if image.mode == "F" or image.mode.startswith("I"):
+        if image.mode != "F" and image.format not in ("PNG", "PPM", "TIFF", "JPEG2000"):
+            raise _RejectedImageError(_unknown_range(f"the integers of a {image.format} file"))
+        pixels = np.asarray(image)[..., np.newaxis]
+        values = _floats(pixels) if image.mode == "F" else _scaled(pixels, 2**bits - 1)
+        # Pillow inverts 8 bits and less.
+        if tags.get(PIL.TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0:
+            values = 1 - values
+        transparency = image.info.get("transparency")
+        return values, None if transparency is None else (pixels != transparency).astype(np.float32)
+    # Pillow compares these transparent colours with the pixels after it has changed the depth of the pixels to 8 bits.
+    if "transparency" in image.info and stored in ("L;2", "L;4"):
+        image.info["transparency"] *= 255 // (2 ** int(stored[-1]) - 1)
+    elif "transparency" in image.info and stored == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in image.info["transparency"])
+    grey = PIL.Image.getmodebase(image.mode) == "L" or stored == "LA;16B"
+    has_alpha = image.has_transparency_data
+    pixels = np.atleast_3d(np.asarray(image.convert(("L" if grey else "RGB") + "A" * has_alpha)))
+    colours, alpha = np.split(pixels, [1 if grey else 3], axis=-1)
+    return _scaled(colours, 255), _scaled(alpha, 255) if has_alpha else None
+
+
+_NO_OUTPUT = logging.NullHandler()
+
+
+def _decode_tifffile(path: Path, frame: int) -> _Decoded:
+    """Decode one page of a TIFF file whose combination of type, channels and byte order Pillow does not have."""
+    import tifffile
+
+    # Without a handler, Python prints what tifffile logs about damaged files to the standard error stream.
+    logging.getLogger("tifffile").addHandler(_NO_OUTPUT)
+    with tifffile.TiffFile(path) as file:
+        frames = len(file.pages)
+        _check_frame(frame, frames)
+        page: Any = file.pages[frame]
+        if page.imagewidth * page.imagelength > 2 * (PIL.Image.MAX_IMAGE_PIXELS or math.inf):
+            raise _RejectedImageError(f"it decompresses to too many pixels ({page.imagewidth * page.imagelength})")
+        photometric = int(page.photometric)
+        if photometric not in _TIFFFILE_CHANNELS or page.axes not in ("YX", "YXS", "SYX"):
+            raise _RejectedImageError(f"TIFF images of the kind {page.photometric.name} {page.axes} are not supported")
+        if page.dtype.kind not in "buf" or (page.dtype.kind == "u" and page.bitspersample > 16):
+            raise _RejectedImageError(_unknown_range(page.dtype.name))
+        channels = _TIFFFILE_CHANNELS[photometric]
+        pixels = np.atleast_3d(page.asarray())
+        if page.axes == "SYX":
+            pixels = np.moveaxis(pixels, 0, -1)
+        values = _floats(pixels) if page.dtype.kind == "f" else _scaled(pixels, 2**page.bitspersample - 1)
+        orientation = page.tags.valueof(274, default=1)
+        extra = int(page.extrasamples[0]) if page.extrasamples else 0
+    upright = []
+    for channel in np.moveaxis(values, -1, 0):
+        image = PIL.Image.fromarray(channel)
+        image.getexif()[PIL.ExifTags.Base.Orientation] = orientation
+        upright.append(np.asarray(PIL.ImageOps.exif_transpose(image)))
+    values = np.stack(upright, axis=-1)
+    colours, alpha = values[..., :channels], values[..., channels : channels + 1] if extra in (1, 2) else None
+    if photometric == 0:
+        colours = 1 - colours
+    if extra == 1 and alpha is not None:  # premultiplied
+        colours = np.divide(colours, alpha, out=np.zeros_like(colours), where=alpha > 0).clip(0, 1)
+    return colours, alpha, frames
+
+
+def _scaled(pixels: NDArray[Any], maximum: int) -> NDArray[np.float32]:
+    """Return integers divided by the largest value of their type."""
+    return np.divide(pixels, maximum, dtype=np.float32)
+
+
+def _floats(pixels: NDArray[Any]) -> NDArray[np.float32]:
+    """Return floating-point values that are in [0, 1]."""
+    low, high = pixels.min(), pixels.max()
+    if not (low >= 0 and high <= 1):
+        raise _RejectedImageError(f"it has values from {low:.9g} to {high:.9g}; expected [0, 1]: rescale them")
+    return pixels.astype(np.float32)
+
+
+def _unknown_range(kind: str) -> str:
+    """Return the reason for which a type of pixels is not accepted."""
+    return f"the range of {kind} is unknown: rescale them to 8 or 16 bits without sign, or to floats in [0, 1]"
 
 
 def contact_sheet(images: ArrayLike, *, columns: int = 10, gap: int = 2) -> NDArray[np.floating]:

@@ -2,9 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
-import PIL.Image
 import pytest
-import skimage.io
 
 from imggen_lib import io
 
@@ -134,48 +132,3 @@ def test_read_npz_rejects_a_truncated_file(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(ValueError, match="not a usable"):
             io.read_npz(path)
-
-
-@pytest.mark.parametrize(("shape", "expected"), [((4, 5), (4, 5)), ((4, 5, 3), (4, 5, 3)), ((4, 5, 4), (4, 5, 3))])
-def test_read_image_returns_the_written_pixels_without_alpha(tmp_path, shape, expected):
-    pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
-    PIL.Image.fromarray(pixels).save(tmp_path / "a.png")
-    image = io.read_image(tmp_path / "a.png")
-    assert image.dtype == np.float32 and image.shape == expected
-    np.testing.assert_allclose(image, (pixels if len(shape) == 2 else pixels[..., :3]) / 255, atol=1e-6)
-
-
-def test_read_image_applies_the_exif_orientation_and_converts_cmyk_to_rgb(tmp_path):
-    stored = np.zeros((8, 16, 3), np.uint8)
-    stored[:, :8, 0] = 255  # the left half in the file is the upper half of the upright image
-    rotated = PIL.Image.Exif()
-    rotated[0x0112] = 6
-    PIL.Image.fromarray(stored).save(tmp_path / "phone.jpg", exif=rotated, quality=100, subsampling=0)
-    upright = io.read_image(tmp_path / "phone.jpg")
-    assert upright.shape == (16, 8, 3) and upright[:7, :, 0].min() > 0.9 > 0.1 > upright[9:, :, 0].max()
-
-    PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "print.jpg")
-    np.testing.assert_allclose(io.read_image(tmp_path / "print.jpg")[4, 4], [1, 0, 0], atol=0.02)
-
-
-@pytest.mark.parametrize("value", [np.float32(100), np.int16(-300)])
-def test_read_image_rejects_values_outside_the_range(tmp_path, value):
-    skimage.io.imsave(tmp_path / "depth.tiff", np.full((8, 8), value), check_contrast=False)
-    with pytest.raises(ValueError, match=r"depth\.tiff has values from .* expected \[0, 1\]"):
-        io.read_image(tmp_path / "depth.tiff")
-
-
-def test_read_image_names_the_unreadable_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
-        io.read_image(tmp_path / "missing.png")
-    (tmp_path / "text.png").write_text("not an image")
-    whole = tmp_path / "whole.png"
-    PIL.Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(whole)
-    (tmp_path / "half.png").write_bytes(whole.read_bytes()[:60])
-    frames = [PIL.Image.new("L", (8, 8), grey) for grey in (0, 255)]
-    frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
-    unreadable = "is not a readable image"
-    for name, message in (("text", unreadable), ("half", unreadable), ("film", f"contains an array|{unreadable}")):
-        (path,) = tmp_path.glob(f"{name}.*")
-        with pytest.raises(ValueError, match=message):
-            io.read_image(path)
