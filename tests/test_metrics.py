@@ -211,6 +211,18 @@ def test_mean_over_subsets_approaches_estimate_over_all_pairs():
     )
 
 
+def test_kernel_distance_of_single_precision_features_is_computed_in_double_precision():
+    a, b = (x.astype("float32") for x in two_sets())
+    expected = metrics.kernel_distance(a.astype("float64"), b.astype("float64"))
+    assert metrics.kernel_distance(a, b) == pytest.approx(expected, rel=1e-12)
+
+
+def test_default_number_of_subsets_is_100():
+    a, b = two_sets()
+    expected = metrics.kernel_distance(a, b, subset_size=5, subsets=100, rng=0)
+    assert metrics.kernel_distance(a, b, subset_size=5, rng=0) == expected
+
+
 # Inception Score
 
 

@@ -312,6 +312,27 @@ def test_wrap_keeps_channels():
         np.testing.assert_array_equal(wrapped[..., channel], rendering.wrap(texture[..., channel], normals, rotation=0.3))
 
 
+def test_wrap_accepts_normals_whose_y_exceeds_1_by_rounding():
+    texture = np.arange(6.0)[:, np.newaxis]
+    assert rendering.wrap(texture, [[0, 1 + 1e-12, 0], [0, -1 - 1e-12, 0]]).tolist() == [0, 5]
+
+
+def test_defaults():
+    np.testing.assert_array_equal(
+        rendering.lit_sphere(15), rendering.lit_sphere(15, light=(-1, 1, 1.5), ambient=0.1, background=0)
+    )
+    np.testing.assert_array_equal(rendering.sphere_normals(15), rendering.sphere_normals(15, radius=0.9))
+    shadow = rendering.sphere_shadow(15, (1, 1, 2))
+    np.testing.assert_array_equal(shadow, rendering.sphere_shadow(15, (1, 1, 2), radius=0.9))
+    normal, light = (0, 0.6, 0.8), (0, 0, 1)
+    assert rendering.phong(normal, light)[1] == rendering.phong(normal, light, shininess=30)[1]
+    assert len(rendering.spirograph(5, 3, 2)) == 2000
+    line = [[-1, 0], [1, 0.2]]
+    np.testing.assert_array_equal(rendering.draw_curve(line, 9), rendering.draw_curve(line, 9, width=1))
+    noise = rendering.gradient_noise((8, 8), (2, 2), rng=0)
+    np.testing.assert_array_equal(noise, rendering.gradient_noise((8, 8), (2, 2), rng=0, octaves=1))
+
+
 def test_options_of_rendering_are_keyword_only():
     for function, arguments in [
         (rendering.spirograph, (5, 3, 2, 10)),
@@ -509,6 +530,9 @@ def test_striped_and_veined_textures_add_white():
         ({"texture": 0.5}, "texture is 0.5; expected integers"),
         ({"radius": 0.0}, "radius"),
         ({"background_value": -0.1}, "background_value is -0.1; expected numbers from 0 to 1"),
+        ({"hue": [0.1, 0.2, 1.5, 0.3]}, "expected numbers from 0 to 1"),
+        ({"hue": [0.1, -0.2, 0.5, 0.3]}, "expected numbers from 0 to 1"),
+        ({"texture": [0, 0.5, 1, 2]}, "expected integers from 0 to 2"),
         ({"background_hue": 7}, "background_hue is 7.0; expected integers from 0 to 6"),
         ({"light": (0, 0, -1)}, "light"),
         ({"hue": [0.1, 0.2]}, r"hue has the shape \(2,\); expected one value for all images or \(4,\)"),
