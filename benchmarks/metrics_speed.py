@@ -73,7 +73,7 @@ def contests():
             odds = np.exp(logits - logits.max(axis=1, keepdims=True))
             return metrics.inception_score(odds / odds.sum(axis=1, keepdims=True))
 
-        name, theirs = "classifier score, 50,000 rows of 10, from logits", metric_isc.isc_features_to_metric
+        name, theirs = "Inception Score, 50,000 rows of 10, from logits", metric_isc.isc_features_to_metric
         yield name, "torch-fidelity", from_logits, [logits], theirs, [torch.from_numpy(logits)]
 
     for n in (1_000, 5_000):

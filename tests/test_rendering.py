@@ -223,6 +223,10 @@ def test_sphere_normals_are_points_of_unit_sphere(radius):
     assert normals[0, 20, 1] >= 0 and (normals[..., 2] >= 0).all()
 
 
+def test_sphere_includes_its_rim():
+    np.testing.assert_array_equal(rendering.sphere_normals(5, radius=1)[2, [0, -1]], [[-1, 0, 0], [1, 0, 0]])
+
+
 def test_batched_spheres_match_single_spheres():
     radii = np.array([0.2, 0.5, 1])
     light = np.array([[1, 0, 1], [0, 2, 1], [0.3, 0.3, 3]])
@@ -374,6 +378,8 @@ def test_phong_accepts_only_vectors_of_three_numbers(normals, light):
         (lambda: rendering.sphere_normals(9, radius=[0.5, 2]), "radius"),
         (lambda: rendering.sphere_normals(1), "size is 1; expected at least 2"),
         (lambda: rendering.sphere_shadow(9, (1, 0, 0)), "a direction from above"),
+        (lambda: rendering.sphere_shadow(9, [(0, 0, 1), (1, 0, -1)]), "a direction from above"),
+        (lambda: rendering.phong([(0, 0, 1)] * 2, [(0, 0, 1), (0, 0, 0)]), "expected not all zeros"),
         (lambda: rendering.sphere_shadow(9, (1, 0)), "a last axis of length 3"),
         (lambda: rendering.phong((0, 0, 1), (0, 0, 1), shininess=0.5), "shininess is 0.5"),
         (lambda: rendering.phong((0, 0, np.nan), (0, 0, 1)), "normals contains NaN"),
