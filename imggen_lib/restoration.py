@@ -170,7 +170,7 @@ class Masked:
             raise TypeError(f"missing has the dtype {missing.dtype}; expected bool, True where a pixel is missing")
         if missing.ndim not in (2, 3):
             raise ValueError(f"missing has the shape {missing.shape}; expected (height, width) or (n, height, width)")
-        self.missing = missing[..., np.newaxis]
+        self.missing: NDArray[np.bool_] = missing[..., np.newaxis]
 
     def images_shape(self, measured: NDArray[Any]) -> tuple[int, ...]:
         """Return the shape of the images, which is that of the measurement."""
@@ -220,7 +220,8 @@ class Downscaled:
     """
 
     def __init__(self, factor: int) -> None:
-        self.factor = self.gain = validate.integer(factor, "factor")
+        self.factor: int = validate.integer(factor, "factor")
+        self.gain: int = self.factor
 
     def images_shape(self, measured: NDArray[Any]) -> tuple[int, ...]:
         """Return the shape of the images: height and width are those of the measurement times ``factor``."""

@@ -257,6 +257,24 @@ FUNCTIONS = {
 }
 
 
+def test_options_are_keyword_only():
+    image, kernel = random_pair((6, 6), (3, 3))
+    for function, arguments in [
+        (convolution.output_size, (6, 3)),
+        (convolution.transposed_size, (6, 3)),
+        (convolution.cross_correlate, (image, kernel)),
+        (convolution.convolve, (image, kernel)),
+        (convolution.cross_correlate_loop, (image, kernel)),
+        (convolution.cross_correlate_transposed, (image, kernel)),
+        (convolution.im2col, (image, (3, 3))),
+        (convolution.as_matrix, (kernel, (6, 6))),
+    ]:
+        with pytest.raises(TypeError, match="positional argument"):
+            function(*arguments, 1)
+    with pytest.raises(TypeError, match="positional argument"):
+        convolution.convolve_fft(image, kernel, "valid")
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_inputs_are_not_changed_and_result_is_float32(name):
     image, kernel = (array.astype("float32") for array in random_pair((6, 6), (3, 3)))

@@ -115,7 +115,8 @@ def test_other_files_are_ignored_and_unreadable_ones_are_listed_once(images, loa
     smooth(50).save(images / ".thumbnails" / "small.png")
     (images / "broken.png").write_bytes((images / "00.png").read_bytes()[:100])
     (images / "page.jpg").write_text("<html>")
-    with pytest.warns(UserWarning, match=r"2 of 22 files could not be read: broken\.png \(.*\); page\.jpg \(.*\)") as caught:
+    message = r"2 of 22 files could not be read: broken\.png \(.*\); page\.jpg \(.*\)"
+    with pytest.warns(UserWarning, match=message) as caught:
         data = load()
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
     assert len(data.x_train) + len(data.x_test) == 20

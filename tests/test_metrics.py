@@ -211,6 +211,18 @@ def test_mean_over_subsets_approaches_estimate_over_all_pairs():
     )
 
 
+def test_kernel_distance_of_single_precision_features_is_computed_in_double_precision():
+    a, b = (x.astype("float32") for x in two_sets())
+    expected = metrics.kernel_distance(a.astype("float64"), b.astype("float64"))
+    assert metrics.kernel_distance(a, b) == pytest.approx(expected, rel=1e-12)
+
+
+def test_default_number_of_subsets_is_100():
+    a, b = two_sets()
+    expected = metrics.kernel_distance(a, b, subset_size=5, subsets=100, rng=0)
+    assert metrics.kernel_distance(a, b, subset_size=5, rng=0) == expected
+
+
 # Inception Score
 
 
@@ -241,6 +253,16 @@ def test_inception_score_depends_on_order_only_if_split():
     sorted_by_class = np.repeat(np.eye(5), 10, axis=0)
     assert metrics.inception_score(sorted_by_class, splits=5) == pytest.approx(1)
     assert metrics.inception_score(sorted_by_class, splits=1) == pytest.approx(5)
+
+
+def test_a_single_row_that_does_not_sum_to_one_raises():
+    p = np.full((20, 4), 0.25)
+    for value in (0.2515, 0.2485):
+        p[7, 2] = value
+        with pytest.raises(ValueError, match="not probability distributions"):
+            metrics.inception_score(p)
+    p[7, 2] = 0.2505
+    assert metrics.inception_score(p) == pytest.approx(1, abs=1e-5)
 
 
 # Precision, recall, density, coverage
@@ -284,6 +306,15 @@ def test_identical_sets_have_precision_recall_density_and_coverage_one(offset):
     for k in (1, 3, 5):
         assert metrics.precision_recall(real, real.copy(), neighbours=k) == (1, 1)
         assert metrics.density_coverage(real, real[::-1], neighbours=k) == (1, 1)
+
+
+def test_points_on_the_boundary_of_a_ball_count_for_precision_and_recall_but_not_for_density():
+    """The balls around 0 and 1 have the radius 1, and those around 2 and -1 the radius 3."""
+    real, fake = [[0.0], [1.0]], [[2.0], [-1.0]]
+    assert metrics.precision_recall(real, fake, neighbours=1) == (1, 1)
+    assert metrics.density_coverage(real, fake, neighbours=1) == (0, 0)
+    assert metrics.precision_recall([[0.0], [3.0]], [[-3.0], [6.0]], neighbours=1) == (1, 1)
+    assert metrics.precision_recall(fake, real, neighbours=1) == (1, 1)
 
 
 def test_distant_sets_have_precision_recall_density_and_coverage_zero():
@@ -422,6 +453,20 @@ def test_counts_that_are_not_integers_raise():
 
 
 # Bits per dimension
+
+
+def test_options_are_keyword_only():
+    x = np.ones((9, 2))
+    for function, arguments in [
+        (metrics.kernel_distance, (x, x, 5)),
+        (metrics.inception_score, (np.eye(2), 1)),
+        (metrics.precision_recall, (x, x, 3)),
+        (metrics.density_coverage, (x, x, 3)),
+        (metrics.nearest_neighbours, (x, x, 1)),
+        (metrics.bits_per_dimension, (0.0, 1, 256)),
+    ]:
+        with pytest.raises(TypeError, match="positional argument"):
+            function(*arguments)
 
 
 @pytest.mark.parametrize("levels", [2, 16, 256])

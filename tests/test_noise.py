@@ -356,6 +356,16 @@ def test_probabilities_outside_0_to_1_raise(options):
         noise.add_salt_and_pepper(GREY, rng=0, **options)
 
 
+def test_options_are_keyword_only():
+    for add, strength in STRENGTHS.items():
+        with pytest.raises(TypeError, match="positional argument"):
+            add(GREY, strength, 0)
+    with pytest.raises(TypeError, match="positional argument"):
+        noise.white_noise((8, 8), 0)
+    with pytest.raises(TypeError, match="positional argument"):
+        noise.power_law_noise((8, 8), 1, 0)
+
+
 @pytest.mark.parametrize("photons", [0, 1e-4, 1e16])
 def test_photons_out_of_range_raise(photons):
     with pytest.raises(ValueError, match=r"^photons is .*; expected a finite number in \[0.001, 1e\+15\]"):

@@ -41,7 +41,6 @@ NOT_FOR_CONDA = {
 PACKAGES = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
-    "lazy_loader": "lazy-loader",
     "pywt": "pywavelets",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",

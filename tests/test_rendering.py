@@ -1,3 +1,6 @@
+import colorsys
+import itertools
+
 import numpy as np
 import pytest
 import skimage.color
@@ -220,6 +223,10 @@ def test_sphere_normals_are_points_of_unit_sphere(radius):
     assert normals[0, 20, 1] >= 0 and (normals[..., 2] >= 0).all()
 
 
+def test_sphere_includes_its_rim():
+    np.testing.assert_array_equal(rendering.sphere_normals(5, radius=1)[2, [0, -1]], [[-1, 0, 0], [1, 0, 0]])
+
+
 def test_batched_spheres_match_single_spheres():
     radii = np.array([0.2, 0.5, 1])
     light = np.array([[1, 0, 1], [0, 2, 1], [0.3, 0.3, 3]])
@@ -278,6 +285,16 @@ def test_shadow_has_area_and_centre_of_its_ellipse(light, radius):
     np.testing.assert_allclose([np.average(x, weights=shadow), np.average(y, weights=shadow)], centre, atol=0.005)
 
 
+def test_shadow_values_are_exact_for_vertical_and_oblique_light():
+    """The pixels of the middle row are a quarter apart; the edge is anti-aliased over one pixel."""
+    assert rendering.sphere_shadow(9, (0, 0, 1), radius=0.5)[4].tolist() == [0, 0, 0.5, 1, 1, 1, 0.5, 0, 0]
+    # In the middle row the distance from the ray through the centre is |x + 0.5| / sqrt(2) for light from 45 degrees.
+    x = np.linspace(-1, 1, 9)
+    distance = np.abs(x + 0.5) / np.sqrt(2)
+    expected = np.where(x - 0.5 < 0, np.clip((0.5 - distance) * 4 + 0.5, 0, 1), 0)
+    np.testing.assert_allclose(rendering.sphere_shadow(9, (1, 0, 1), radius=0.5)[4], expected)
+
+
 def test_wrap_looks_up_longitude_and_latitude():
     degrees = np.tile(np.arange(360.0), (180, 1))
     longitude, latitude = np.deg2rad([0.5, 90.5, 180.5, 270.5]), np.deg2rad(-20)
@@ -292,7 +309,48 @@ def test_wrap_looks_up_longitude_and_latitude():
 
 def test_wrap_keeps_channels():
     texture = np.random.default_rng(0).random((4, 8, 3))
-    np.testing.assert_array_equal(rendering.wrap(texture, rendering.sphere_normals(9)).shape, (9, 9, 3))
+    normals = rendering.sphere_normals(9)
+    wrapped = rendering.wrap(texture, normals, rotation=0.3)
+    assert wrapped.shape == (9, 9, 3)
+    for channel in range(3):
+        np.testing.assert_array_equal(wrapped[..., channel], rendering.wrap(texture[..., channel], normals, rotation=0.3))
+
+
+def test_wrap_accepts_normals_whose_y_exceeds_1_by_rounding():
+    texture = np.arange(6.0)[:, np.newaxis]
+    assert rendering.wrap(texture, [[0, 1 + 1e-12, 0], [0, -1 - 1e-12, 0]]).tolist() == [0, 5]
+
+
+def test_defaults():
+    np.testing.assert_array_equal(
+        rendering.lit_sphere(15), rendering.lit_sphere(15, light=(-1, 1, 1.5), ambient=0.1, background=0)
+    )
+    np.testing.assert_array_equal(rendering.sphere_normals(15), rendering.sphere_normals(15, radius=0.9))
+    shadow = rendering.sphere_shadow(15, (1, 1, 2))
+    np.testing.assert_array_equal(shadow, rendering.sphere_shadow(15, (1, 1, 2), radius=0.9))
+    normal, light = (0, 0.6, 0.8), (0, 0, 1)
+    assert rendering.phong(normal, light)[1] == rendering.phong(normal, light, shininess=30)[1]
+    assert len(rendering.spirograph(5, 3, 2)) == 2000
+    line = [[-1, 0], [1, 0.2]]
+    np.testing.assert_array_equal(rendering.draw_curve(line, 9), rendering.draw_curve(line, 9, width=1))
+    noise = rendering.gradient_noise((8, 8), (2, 2), rng=0)
+    np.testing.assert_array_equal(noise, rendering.gradient_noise((8, 8), (2, 2), rng=0, octaves=1))
+
+
+def test_options_of_rendering_are_keyword_only():
+    for function, arguments in [
+        (rendering.spirograph, (5, 3, 2, 10)),
+        (rendering.draw_curve, ([[0, 0], [1, 1]], 5, 1.0)),
+        (rendering.gradient_noise, ((8, 8), (2, 2), 0)),
+        (rendering.sphere_normals, (9, 0.5)),
+        (rendering.phong, ((0, 0, 1), (0, 0, 1), 30)),
+        (rendering.sphere_shadow, (9, (0, 0, 1), 0.5)),
+        (rendering.wrap, ([[1.0]], (0, 0, 1), 0.0)),
+        (rendering.lit_sphere, (9, (0, 0, 1))),
+        (rendering.render_marbles, (1, 0)),
+    ]:
+        with pytest.raises(TypeError, match="positional argument"):
+            function(*arguments)
 
 
 numbers = st.floats(-2, 2)
@@ -320,6 +378,8 @@ def test_phong_accepts_only_vectors_of_three_numbers(normals, light):
         (lambda: rendering.sphere_normals(9, radius=[0.5, 2]), "radius"),
         (lambda: rendering.sphere_normals(1), "size is 1; expected at least 2"),
         (lambda: rendering.sphere_shadow(9, (1, 0, 0)), "a direction from above"),
+        (lambda: rendering.sphere_shadow(9, [(0, 0, 1), (1, 0, -1)]), "a direction from above"),
+        (lambda: rendering.phong([(0, 0, 1)] * 2, [(0, 0, 1), (0, 0, 0)]), "expected not all zeros"),
         (lambda: rendering.sphere_shadow(9, (1, 0)), "a last axis of length 3"),
         (lambda: rendering.phong((0, 0, 1), (0, 0, 1), shininess=0.5), "shininess is 0.5"),
         (lambda: rendering.phong((0, 0, np.nan), (0, 0, 1)), "normals contains NaN"),
@@ -371,6 +431,85 @@ def test_table_and_shadow_have_brightness_of_their_factors(marbles):
     np.testing.assert_allclose(low[0, 32, 12], 0.35, atol=1e-5)
 
 
+def test_colours_of_marble_in_light_shade_and_highlight():
+    """The RGB colour of a red marble is (1, 0.15, 0.15), its ambient light 0.15 and its largest specular share 0.8."""
+    fixed = {"rng": 0, "size": 101, "hue": 0.0, "texture": 0, "radius": 0.8}
+    colour = np.array([1, 0.15, 0.15])
+    lit, _ = rendering.render_marbles(1, light=(0, 0, 1), **fixed)
+    np.testing.assert_allclose(lit[0, 50, 50], 0.8 + 0.2 * colour, atol=1e-5)
+    shaded, _ = rendering.render_marbles(1, light=(-1, 0, 0.01), **fixed)
+    np.testing.assert_allclose(shaded[0, 50, 80], 0.15 * colour, atol=1e-5)
+    # Column 80 is x = 0.6, so the normal is (0.75, 0, sqrt(1 - 0.75^2)) up to the half pixel by which the sphere is larger.
+    x = 0.6 / (0.8 + 1 / 101)
+    cosine = np.sqrt(1 - x**2)
+    specular = max(2 * cosine**2 - 1, 0) ** 32
+    expected = 0.8 * specular + (0.15 + 0.85 * cosine) * (1 - 0.8 * specular) * colour
+    np.testing.assert_allclose(lit[0, 50, 80], expected, atol=1e-5)
+
+
+def test_table_has_hue_of_background_and_saturation_0_6():
+    n = len(rendering.BACKGROUNDS)
+    images, _ = rendering.render_marbles(
+        n, rng=0, size=8, radius=0.3, light=(0, 0, 1), background_value=0.9, background_hue=np.arange(n)
+    )
+    expected = [colorsys.hsv_to_rgb((index - 1) / 6, 0.6 if index else 0, 0.9) for index in range(n)]
+    np.testing.assert_allclose(images[:, 0, 0], expected, atol=1e-5)
+    assert rendering.BACKGROUNDS[0] == "grey" and rendering.BACKGROUNDS[1:] == rendering.HUES
+
+
+def test_sampled_factors_cover_their_ranges():
+    _, factors = rendering.render_marbles(3000, rng=0, size=2)
+    elevation = np.rad2deg(np.arcsin(factors["light"][:, 2]))
+    azimuth = np.arctan2(factors["light"][:, 1], factors["light"][:, 0])
+    offset = (6 * factors["hue"] - np.arange(3000) + 3) % 6 - 3
+    for values, low, high in [
+        (elevation, 35, 80),
+        (azimuth, -np.pi, np.pi),
+        (offset, -0.3, 0.3),
+        (factors["rotation"], 0, 2 * np.pi),
+        (factors["tilt"], 0, np.pi),
+        (factors["radius"], 0.35, 0.7),
+        (factors["background_value"], 0.4, 1),
+    ]:
+        assert values.min() == pytest.approx(low, abs=0.01 * (high - low)) and values.min() >= low - 1e-9
+        assert values.max() == pytest.approx(high, abs=0.01 * (high - low)) and values.max() <= high + 1e-9
+    np.testing.assert_allclose(np.bincount(factors["texture"]) / 3000, 1 / 3, atol=0.03)
+    assert not factors["background_hue"].any()
+    for a, b in itertools.combinations(["rotation", "tilt", "radius", "background_value"], 2):
+        assert abs(np.corrcoef(factors[a], factors[b])[0, 1]) < 0.08
+
+
+def test_images_of_a_seed_are_unchanged():
+    """The dataset of marbles is rendered from a seed, and shipped models were trained on it."""
+    images, factors = rendering.render_marbles(6, rng=0, size=32, texture=[0, 1, 2, 0, 1, 2])
+    mean = [
+        [0.5633, 0.4426, 0.4096],
+        [0.6807, 0.6595, 0.6050],
+        [0.4668, 0.5386, 0.4767],
+        [0.6051, 0.7291, 0.7050],
+        [0.5058, 0.4796, 0.5997],
+        [0.4443, 0.3166, 0.4411],
+    ]
+    np.testing.assert_allclose(images.mean(axis=(1, 2)), mean, atol=1e-4)
+    np.testing.assert_allclose(factors["rotation"][:3], [0.78089486, 4.21365747, 4.06641163])
+
+
+def test_image_does_not_depend_on_the_other_images_of_a_batch():
+    images, factors = rendering.render_marbles(102, rng=0, size=8)
+    for index in (0, 99, 100, 101):
+        one = {name: values[index : index + 1] for name, values in factors.items()}
+        np.testing.assert_allclose(rendering.render_marbles(1, rng=1, size=8, **one)[0][0], images[index], atol=1e-6)
+
+
+def test_full_revolution_has_no_effect_and_tilt_rotates_image():
+    fixed = {"rng": 0, "size": 31, "texture": 2, "light": (0, 0, 1), "radius": 1.0, "hue": 0.0}
+    image, _ = rendering.render_marbles(1, rotation=0.5, tilt=0.0, **fixed)
+    revolved, _ = rendering.render_marbles(1, rotation=0.5 + 2 * np.pi, tilt=2 * np.pi, **fixed)
+    assert np.mean(np.abs(image - revolved) > 0.01) < 0.01  # rounding moves a few pixels to the next pixel of the texture
+    tilted, _ = rendering.render_marbles(1, rotation=0.5, tilt=np.pi / 2, **fixed)
+    assert np.mean(np.abs(np.rot90(image[0]) - tilted[0]) > 0.01) < 0.02
+
+
 def test_marble_has_radius_of_its_factor():
     for radius in (0.3, 0.6, 0.9):
         images, _ = rendering.render_marbles(1, rng=0, size=101, radius=radius, texture=0, light=(0, 0, 1), hue=0.0)
@@ -397,6 +536,9 @@ def test_striped_and_veined_textures_add_white():
         ({"texture": 0.5}, "texture is 0.5; expected integers"),
         ({"radius": 0.0}, "radius"),
         ({"background_value": -0.1}, "background_value is -0.1; expected numbers from 0 to 1"),
+        ({"hue": [0.1, 0.2, 1.5, 0.3]}, "expected numbers from 0 to 1"),
+        ({"hue": [0.1, -0.2, 0.5, 0.3]}, "expected numbers from 0 to 1"),
+        ({"texture": [0, 0.5, 1, 2]}, "expected integers from 0 to 2"),
         ({"background_hue": 7}, "background_hue is 7.0; expected integers from 0 to 6"),
         ({"light": (0, 0, -1)}, "light"),
         ({"hue": [0.1, 0.2]}, r"hue has the shape \(2,\); expected one value for all images or \(4,\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -74,4 +75,4 @@ def _split(name: str, images: NDArray[np.float32], labels: NDArray[Any], class_n
     return Dataset(name, x_train, y_train, x_test, y_test, Condition("classes", class_names))
 
 
-LOADERS = {"digits": _digits, "faces": _faces}
+LOADERS: dict[str, Callable[..., Dataset]] = {"digits": _digits, "faces": _faces}

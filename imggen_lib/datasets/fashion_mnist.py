@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,4 +157,4 @@ def _from_bytes(
     )
 
 
-LOADERS = {"fashion_mnist": _subset, "fashion_mnist_full": _full}
+LOADERS: dict[str, Callable[..., Dataset]] = {"fashion_mnist": _subset, "fashion_mnist_full": _full}

@@ -227,12 +227,10 @@ def _read(file: Path, shape: tuple[int, int], mode: str, fit: str) -> NDArray[np
     try:
         image = _reduced_jpeg(file, shape, mode)
         if image is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of several frames, the first one counts
-                pixels = io.read_image(file, mode=mode)
+            pixels = io.read_image(file, mode=mode, frame=0)
             image = PIL.Image.fromarray(np.round(255 * pixels).astype(np.uint8))
     except ValueError as error:
-        return str(error).removeprefix(f"{file} ")
+        return str(error).removeprefix(f"{file} cannot be read as an image: ")
     resampling = PIL.Image.Resampling.LANCZOS
     if fit == "crop":
         image = PIL.ImageOps.fit(image, (width, height), resampling)

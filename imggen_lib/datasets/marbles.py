@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,4 +65,8 @@ def _read_only(name: str, arrays: _Arrays, condition: Condition) -> Dataset:
     return Dataset(name, *arrays, condition)
 
 
-LOADERS = {"marbles": _marbles, "captioned_marbles": _captioned_marbles, "described_marbles": _described_marbles}
+LOADERS: dict[str, Callable[..., Dataset]] = {
+    "marbles": _marbles,
+    "captioned_marbles": _captioned_marbles,
+    "described_marbles": _described_marbles,
+}

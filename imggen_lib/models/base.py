@@ -71,7 +71,9 @@ class GenerativeModel(keras.Model):
     def __init__(self, *, num_classes: int | None = None, **options: Any) -> None:
         # Losses are computed in single precision, also where the networks inside use mixed precision.
         super().__init__(**{"dtype": "float32", **options})
-        self.num_classes = None if num_classes is None else validate.integer(num_classes, "num_classes", minimum=2)
+        self.num_classes: int | None = (
+            None if num_classes is None else validate.integer(num_classes, "num_classes", minimum=2)
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -92,7 +92,7 @@ class LinearClassifier(keras.Model):
     def __init__(self, body: keras.Model, num_logits: int, **options: Any) -> None:
         super().__init__(**{"dtype": "float32", **options})
         self.body = body
-        self.head = layers.Dense(num_logits, name="logits", dtype="float32")
+        self.head: Any = layers.Dense(num_logits, name="logits", dtype="float32")
         self.head.build(body.output_shape)
         self.built = True
 

@@ -48,12 +48,12 @@ class MovingAverage(keras.layers.Layer):
 
     def __init__(self, network: keras.Model, momentum: float = 0.999, **kwargs: Any) -> None:
         super().__init__(trainable=False, **kwargs)
-        self.momentum = validate.real(momentum, "momentum", minimum=0, maximum=1)
-        self.network = keras.models.clone_model(network)
+        self.momentum: float = validate.real(momentum, "momentum", minimum=0, maximum=1)
+        self.network: Any = keras.models.clone_model(network)
         self.network.set_weights(network.get_weights())
         # The optimizer looks at each variable's own flag, not at the flag of the layer around it.
         self.network.trainable = False
-        self.updates = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="updates")
+        self.updates: Any = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="updates")
         self.built = True
 
     def update(self, network: keras.Model) -> None:

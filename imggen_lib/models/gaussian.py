@@ -50,7 +50,7 @@ class GaussianImageModel:
     num_classes: ClassVar[None] = None
 
     def __init__(self, *, ridge: float = 1e-4) -> None:
-        self.ridge = validate.real(ridge, "ridge", minimum=1e-12)
+        self.ridge: float = validate.real(ridge, "ridge", minimum=1e-12)
         self.image_shape: tuple[int, int, int] | None = None
 
     def fit(self, images: ArrayLike) -> GaussianImageModel:
@@ -75,10 +75,11 @@ class GaussianImageModel:
         if len(array) < 2:
             raise ValueError(f"images has the shape {array.shape}; a covariance needs at least two images")
         rows = array.reshape(len(array), -1).astype(np.float64)
-        self.mean = rows.mean(axis=0)
+        self.mean: NDArray[np.float64] = rows.mean(axis=0)
         centred = rows - self.mean
-        variances, self.directions = np.linalg.eigh(centred.T @ centred / len(rows))
-        self.variances = np.maximum(variances, 0) + self.ridge
+        variances, directions = np.linalg.eigh(centred.T @ centred / len(rows))
+        self.directions: NDArray[np.float64] = directions
+        self.variances: NDArray[np.float64] = np.maximum(variances, 0) + self.ridge
         self.image_shape = array.shape[1:]
         return self
 

@@ -33,7 +33,7 @@ NOISE_STD = 0.1
 #: Both coordinates of all real points lie in [-EXTENT, EXTENT], which is also the part of the plane that is plotted.
 EXTENT = 2.6
 #: The weight of each penalty in the loss.
-PENALTY_WEIGHTS = {None: 0.0, "gradient": 1.0, "r1": 0.1}
+PENALTY_WEIGHTS: dict[str | None, float] = {None: 0.0, "gradient": 1.0, "r1": 0.1}
 
 
 def _circle(angle: Array, radius: Array | float) -> Array:
@@ -138,7 +138,7 @@ class TwoRateAdam(keras.optimizers.Adam):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.discriminator_rate = self.add_variable((), name="discriminator_rate")
+        self.discriminator_rate: Any = self.add_variable((), name="discriminator_rate")
 
     def build(self, variables: list[keras.Variable]) -> None:
         """Create the moments of all variables, and mark the variables that the second rate applies to."""

@@ -85,12 +85,12 @@ class Controls:
             "seed": options("seed", range(10)),
         }
         present = {name: getattr(playground, name) for name in choices} | {"penalty": str(playground.penalty).lower()}
-        self.settings = {
+        self.settings: dict[str, ipywidgets.Dropdown] = {
             name: ipywidgets.Dropdown(options=values, value=present[name], description=name, **style)
             for name, values in choices.items()
         }
         rates = [0, *(digit * 10**power for power in (-4, -3, -2) for digit in (1.0, 2.0, 5.0)), 0.1]
-        self.rates = {
+        self.rates: dict[str, ipywidgets.SelectionSlider] = {
             name: ipywidgets.SelectionSlider(
                 options=[(f"{rate:g}", rate) for rate in options(name, rates)],
                 value=getattr(playground, name),
@@ -103,14 +103,19 @@ class Controls:
             widget.observe(lambda change, name=name: self._change_setting(name, change["new"]), "value")
         for name, widget in self.rates.items():
             widget.observe(lambda change, name=name: setattr(playground, name, change["new"]), "value")
-        self.step_button = ipywidgets.Button(description="Step (10)", tooltip="Make ten training steps")
-        self.run_button = ipywidgets.ToggleButton(description="Run", tooltip="Run or pause the training")
-        self.reset_button = ipywidgets.Button(description="Reset", tooltip="Start again with the same settings")
+        self.step_button: ipywidgets.Button = ipywidgets.Button(description="Step (10)", tooltip="Make ten training steps")
+        self.run_button: ipywidgets.ToggleButton = ipywidgets.ToggleButton(
+            description="Run", tooltip="Run or pause the training"
+        )
+        self.reset_button: ipywidgets.Button = ipywidgets.Button(
+            description="Reset", tooltip="Start again with the same settings"
+        )
         self.step_button.on_click(lambda button: self._update(playground.step, 10))
         self.run_button.observe(self._toggle, "value")
         self.reset_button.on_click(lambda button: self._update(playground.reset))
         # HTML instead of an Image widget, which cannot have an alt text.
-        self.figure, self.status = ipywidgets.HTML(), ipywidgets.HTML()
+        self.figure: ipywidgets.HTML = ipywidgets.HTML()
+        self.status: ipywidgets.HTML = ipywidgets.HTML()
 
         def grid(widgets: dict[str, ipywidgets.Widget], width: int) -> ipywidgets.GridBox:
             columns = f"repeat(auto-fit, minmax({width}px, 1fr))"
@@ -118,7 +123,7 @@ class Controls:
 
         buttons = ipywidgets.HBox([self.step_button, self.run_button, self.reset_button])
         rows = grid(self.settings, 240), grid(self.rates, 360), buttons
-        self.box = ipywidgets.VBox([*rows, self.figure, self.status])
+        self.box: ipywidgets.VBox = ipywidgets.VBox([*rows, self.figure, self.status])
         self._show_state()
 
     def _change_setting(self, name: str, value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,7 +45,7 @@ _TABLE_AMBIENT = 0.35
 
 def render_marbles(
     n: int, *, rng: np.random.Generator | int, size: int = 64, **factors: ArrayLike
-) -> tuple[NDArray[np.float32], dict[str, NDArray]]:
+) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
     """Render marbles on a table, seen from above, and return the factors that describe each image.
 
     Parameters
@@ -106,7 +107,7 @@ def render_marbles(
     n, size, rng = validate.integer(n, "n"), validate.integer(size, "size", minimum=2), np.random.default_rng(rng)
     azimuth, elevation = rng.uniform(0, 2 * np.pi, n), np.deg2rad(rng.uniform(35, 80, n))
     light = [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-    values: dict[str, NDArray] = {
+    values: dict[str, NDArray[Any]] = {
         "hue": (np.arange(n) % 6 + rng.uniform(-0.3, 0.3, n)) / 6 % 1,
         "texture": rng.integers(len(TEXTURES), size=n),
         "rotation": rng.uniform(0, 2 * np.pi, n),
@@ -126,7 +127,7 @@ def render_marbles(
     return images, values
 
 
-def _factor(value: ArrayLike, name: str, like: NDArray) -> NDArray:
+def _factor(value: ArrayLike, name: str, like: NDArray[Any]) -> NDArray[Any]:
     """Check a given factor, and return one value for each image, with the shape and dtype of the sampled one."""
     value = validate.real_array(value, name)
     if name == "light":
@@ -146,14 +147,14 @@ def _factor(value: ArrayLike, name: str, like: NDArray) -> NDArray:
 def _render_batch(
     size: int,
     *,
-    hue: NDArray,
-    texture: NDArray,
-    rotation: NDArray,
-    tilt: NDArray,
-    radius: NDArray,
-    background_value: NDArray,
-    background_hue: NDArray,
-    light: NDArray,
+    hue: NDArray[Any],
+    texture: NDArray[Any],
+    rotation: NDArray[Any],
+    tilt: NDArray[Any],
+    radius: NDArray[Any],
+    background_value: NDArray[Any],
+    background_hue: NDArray[Any],
+    light: NDArray[Any],
 ) -> NDArray[np.float32]:
     """Render images from float32 factors, one value each."""
     # Half a pixel more, so that pixels at the rim, which the marble covers in part, have a normal.
@@ -183,7 +184,7 @@ def _render_batch(
     return white[..., np.newaxis] + coloured[..., np.newaxis] * marble_colour + table[..., np.newaxis] * table_colour
 
 
-def _hue_to_rgb(hue: NDArray, saturation: NDArray) -> NDArray:
+def _hue_to_rgb(hue: NDArray[Any], saturation: NDArray[Any]) -> NDArray[Any]:
     """Convert HSV colours of value 1 to RGB, which is added as the last axis."""
     k = (np.array([5, 3, 1], np.float32) + 6 * hue[..., np.newaxis]) % 6
     return 1 - saturation[..., np.newaxis] * np.clip(np.minimum(k, 4 - k), 0, 1)

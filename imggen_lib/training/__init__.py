@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import lazy_loader
+import importlib
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imggen_lib.training.callbacks import (
@@ -21,27 +20,36 @@ if TYPE_CHECKING:
     from imggen_lib.training.loop import Batches, fit
     from imggen_lib.training.runs import Run, run
 
-__getattr__, __dir__, _ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "callbacks": [
-            "Checkpoint",
-            "Diverged",
-            "ProgressBar",
-            "SampleSheet",
-            "Snapshots",
-            "StopIfDiverged",
-            "StopOnSignal",
-            "TimeBudget",
-        ],
-        "estimates": ["Estimate", "estimate"],
-        "loop": ["Batches", "fit"],
-        "runs": ["Run", "run"],
-    },
-)
-
 __all__ = [
     "Batches", "Checkpoint", "Diverged", "Estimate", "ProgressBar", "Run", "SampleSheet", "Snapshots", "StopIfDiverged",
-    "StopOnSignal",
-    "TimeBudget", "estimate", "fit", "run",
+    "StopOnSignal", "TimeBudget", "estimate", "fit", "run",
 ]  # fmt: skip
+
+# The module that defines each name.
+_MODULE_OF = {
+    "Batches": "loop",
+    "Checkpoint": "callbacks",
+    "Diverged": "callbacks",
+    "Estimate": "estimates",
+    "ProgressBar": "callbacks",
+    "Run": "runs",
+    "SampleSheet": "callbacks",
+    "Snapshots": "callbacks",
+    "StopIfDiverged": "callbacks",
+    "StopOnSignal": "callbacks",
+    "TimeBudget": "callbacks",
+    "estimate": "estimates",
+    "fit": "loop",
+    "run": "runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name, and the module that defines it, on first use (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -58,11 +58,11 @@ class TimeBudget(keras.callbacks.Callback):
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
-        self.seconds = validate.real(seconds, "seconds", minimum=0)
-        self.spent = 0.0
+        self.seconds: float = validate.real(seconds, "seconds", minimum=0)
+        self.spent: float = 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.began = time.perf_counter()
+        self.began: float = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.spent = time.perf_counter() - self.began
@@ -92,13 +92,14 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, *, steps: int | None = None, seconds: float | None = None) -> None:
         super().__init__()
-        self.steps, self.seconds = steps, seconds
+        self.steps = steps
+        self.seconds = seconds
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.began = time.perf_counter()
+        self.began: float = time.perf_counter()
         form = "{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}{postfix}]"
         unit = "steps" if self.seconds is None else "s"
-        self.bar = tqdm.tqdm(total=self.steps or self.seconds, unit=unit, bar_format=form, mininterval=0.5)
+        self.bar: tqdm.tqdm[Any] = tqdm.tqdm(total=self.steps or self.seconds, unit=unit, bar_format=form, mininterval=0.5)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         done = self.bar.n + 1 if self.seconds is None else time.perf_counter() - self.began
@@ -133,7 +134,8 @@ class StepCounter(keras.callbacks.Callback):
         self.record = record
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.before, self.began = self.record["seconds"], time.perf_counter()
+        self.before: float = self.record["seconds"]
+        self.began: float = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.record["steps"] += 1
@@ -166,10 +168,12 @@ class Checkpoint(keras.callbacks.Callback):
 
     def __init__(self, path: str | os.PathLike[str], record: dict[str, Any], *, every: float = 30) -> None:
         super().__init__()
-        self.path, self.record, self.every = path, record, every
+        self.path = path
+        self.record = record
+        self.every = every
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.saved = time.perf_counter()
+        self.saved: float = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if time.perf_counter() - self.saved >= self.every:
@@ -262,10 +266,11 @@ class Snapshots(keras.callbacks.Callback):
 
     def __init__(self, steps: Sequence[int], *, n: int = 16, seed: int = 0) -> None:
         super().__init__()
-        self.at = set(steps)
-        self.n, self.seed = n, seed
+        self.at: set[int] = set(steps)
+        self.n = n
+        self.seed = seed
         self.images: dict[int, NDArray[np.float32]] = {}
-        self.step = 0
+        self.step: int = 0
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self._sample()
@@ -319,14 +324,15 @@ class StopIfDiverged(keras.callbacks.Callback):
 
     def __init__(self, *, every: int = 100) -> None:
         super().__init__()
-        self.every = validate.integer(every, "every")
+        self.every: int = validate.integer(every, "every")
         self.failure: str | None = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.failure, self.batches = None, 0
+        self.failure = None
+        self.batches: int = 0
         if not self.model.optimizer.built:
             self.model.optimizer.build(self.model.trainable_variables)
-        self.began = int(self.model.optimizer.iterations)
+        self.began: int = int(self.model.optimizer.iterations)
         if not self._keep():
             raise ValueError("a weight of the model is NaN or infinite before training; build or load the model again")
 
@@ -357,7 +363,8 @@ class StopIfDiverged(keras.callbacks.Callback):
         copy = [keras.ops.convert_to_numpy(variable).copy() for variable in self._variables()]
         finite = all(np.isfinite(array).all() for array in copy)
         if finite:
-            self.copy, self.kept = copy, self._step()
+            self.copy: list[NDArray[Any]] = copy
+            self.kept: int = self._step()
         return finite
 
     def _step(self) -> int:
@@ -392,7 +399,7 @@ class StopOnSignal(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stopped = False
+        self.stopped: bool = False
         self.former: dict[int, Any] = {}
 
     def on_train_begin(self, logs: Logs = None) -> None:

@@ -62,10 +62,13 @@ class Batches(keras.utils.PyDataset):
         self, images: NDArray[Any], labels: NDArray[Any], *, batch_size: int, seed: int, start: int = 0, stop: int
     ) -> None:
         super().__init__()
-        self.images, self.labels = images, labels
-        self.batch_size = validate.integer(batch_size, "batch_size")
-        self.seed, self.start, self.stop = seed, start, stop
-        self.steps_per_epoch = len(images) // batch_size
+        self.images = images
+        self.labels = labels
+        self.batch_size: int = validate.integer(batch_size, "batch_size")
+        self.seed = seed
+        self.start = start
+        self.stop = stop
+        self.steps_per_epoch: int = len(images) // batch_size
         if self.steps_per_epoch == 0:
             raise ValueError(f"batch_size is {batch_size} and there are {len(images)} images; expected at least as many")
         self.epoch: int | None = None
@@ -76,7 +79,7 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         epoch, position = divmod(self.start + index, self.steps_per_epoch)
         if epoch != self.epoch:
-            self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+            self.order: NDArray[np.int64] = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
             self.epoch = epoch
         rows = self.order[position * self.batch_size : (position + 1) * self.batch_size]
         return self.images[rows], self.labels[rows]

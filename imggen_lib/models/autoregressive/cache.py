@@ -8,7 +8,7 @@ Reference: Ramachandran et al., "Fast generation for convolutional autoregressiv
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from imggen_lib.models.autoregressive.causal import CausalConvolution, network_parts
 
 __all__ = ["CachedNetwork", "ConvolutionCache"]
+
+# Kernel and bias of a dense layer.
+_Weights: TypeAlias = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class ConvolutionCache:
@@ -44,13 +47,16 @@ class ConvolutionCache:
     """
 
     def __init__(self, layer: CausalConvolution, n: int, height: int, width: int) -> None:
-        self.above, self.beside = layer.padding
+        above, beside = layer.padding
+        self.above: int = above
+        self.beside: int = beside
         # Distances from the upper left corner of the kernel's window to the values that the mask keeps.
-        self.offsets = np.argwhere(layer.mask) * layer.dilation_rate
+        self.offsets: NDArray[np.intp] = np.argwhere(layer.mask) * layer.dilation_rate
         kernel = ops.convert_to_numpy(layer.kernel)
-        self.matrix = kernel[layer.mask == 1].reshape(-1, layer.filters)
-        self.bias = ops.convert_to_numpy(layer.bias)
-        self.values = np.zeros((n, height + self.above, width + 2 * self.beside, kernel.shape[2]), np.float32)
+        self.matrix: NDArray[np.float32] = kernel[layer.mask == 1].reshape(-1, layer.filters)
+        self.bias: NDArray[np.float32] = ops.convert_to_numpy(layer.bias)
+        shape = (n, height + above, width + 2 * beside, kernel.shape[2])
+        self.values: NDArray[np.float32] = np.zeros(shape, np.float32)
 
     def store(self, row: int, column: int, inputs: NDArray[np.floating]) -> None:
         """Store the layer's input at a pixel, ``(n, channels)``."""
@@ -95,12 +101,12 @@ class CachedNetwork:
     def __init__(self, network: keras.Model, n: int, condition: NDArray[np.float32] | None = None) -> None:
         first, blocks, last = network_parts(network)
         height, width, _ = network.inputs[0].shape[1:]
-        self.first = ConvolutionCache(first, n, height, width)
-        self.blocks = []
+        self.first: ConvolutionCache = ConvolutionCache(first, n, height, width)
+        self.blocks: list[tuple[ConvolutionCache, NDArray[np.float32] | float, *_Weights]] = []
         for block in blocks:
             shift = 0.0 if condition is None else condition @ ops.convert_to_numpy(block.condition_projection.kernel)
             self.blocks.append((ConvolutionCache(block.convolution, n, height, width), shift, *_weights(block.dense)))
-        self.last = _weights(last)
+        self.last: _Weights = _weights(last)
 
     def distribution(self, row: int, column: int) -> NDArray[np.float32]:
         """Return the network's output at a pixel, ``(n, parameters)``. All earlier pixels must have been stored."""
@@ -118,5 +124,5 @@ class CachedNetwork:
         self.first.store(row, column, np.concatenate([values, np.ones_like(values[:, :1])], axis=-1))
 
 
-def _weights(dense: keras.layers.Dense) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _weights(dense: keras.layers.Dense) -> _Weights:
     return ops.convert_to_numpy(dense.kernel), ops.convert_to_numpy(dense.bias)
