@@ -108,7 +108,8 @@ class Dataset:
     ----------
     name : str
     x_train, x_test : numpy.ndarray
-        float32 ``(n, height, width, channels)`` in [0, 1].
+        float32 ``(n, height, width, channels)`` in [0, 1]; large folders are
+        :class:`imggen_lib.datasets.folder.StoredImages`, which read images when they are indexed.
     y_train, y_test : numpy.ndarray
         int64 ``(n,)`` classes, or float32 ``(n, condition.size)`` encoded captions.
     condition : Condition
@@ -123,9 +124,9 @@ class Dataset:
     """
 
     name: str
-    x_train: NDArray[np.float32]
+    x_train: Any
     y_train: NDArray[Any]
-    x_test: NDArray[np.float32]
+    x_test: Any
     y_test: NDArray[Any]
     condition: Condition
 

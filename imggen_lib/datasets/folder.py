@@ -75,7 +75,7 @@ class StoredImages:
     def __getitem__(self, index: Any) -> NDArray[np.float32]:
         return self._stored[self._rows[index]].astype(np.float32) / 255
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray[Any]:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or np.float32, copy=False)
 
 
