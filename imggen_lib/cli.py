@@ -7,6 +7,7 @@ import ast
 import io as io_module
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from imggen_lib import _validation as validate
 from imggen_lib import datasets, io, pretrained, recipes
 
 __all__ = ["main"]
+
+#: Height, width and channels that images are read with if both sides of a score are folders.
+FOLDER_SHAPE = (64, 64, 3)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -107,9 +111,19 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz|FILE.png")
     command.set_defaults(command=_sample)
 
-    command = commands.add_parser("score", help="compare images with the test images of a dataset")
-    command.add_argument("file", metavar="FILE|MODEL", help="a .npz file with the array images, or a model as in sample")
-    command.add_argument("--dataset", default="fashion_mnist", metavar="NAME", help="(default: fashion_mnist)")
+    command = commands.add_parser("score", help="compare images with real images")
+    command.add_argument(
+        "source",
+        metavar="FILE|DIR|MODEL",
+        help="a .npz file with the array images, a folder, or a model as in sample",
+    )
+    command.add_argument(
+        "--against",
+        "--dataset",
+        metavar="DATASET|DIR",
+        help="the real images (default for 28x28 grey images: fashion_mnist)",
+    )
+    command.add_argument("--features", metavar="NAME", help="fashion_mnist, image_statistics, inception or inception:FILE")
     command.set_defaults(command=_score)
     return parser
 
@@ -219,15 +233,56 @@ def _labels(arguments: argparse.Namespace, model: Any, n: int, seed: int) -> Any
 def _score(arguments: argparse.Namespace) -> int:
     from imggen_lib import evaluation
 
-    dataset = datasets.load(arguments.dataset)
-    path = Path(arguments.file)
-    if path.suffix == ".npz" and not path.with_suffix(".json").is_file():
-        images = io.read_npz(path, ["images"])["images"]
-    else:
-        n = min(evaluation.NUM_IMAGES, len(dataset.x_train))
-        images = _generative_model(arguments.file).sample(n, seed=0)
-    print(evaluation.score(images, dataset))
+    images, dataset = _images_and_real_images(arguments.source, arguments.against, evaluation.NUM_IMAGES)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        found = evaluation.score(images, dataset, features=arguments.features)
+    for warning in caught:
+        print(f"imggen: warning: {warning.message}", file=sys.stderr)
+    print(found)
     if len(images) > evaluation.NEIGHBOURS:
-        for name, (value, real) in evaluation.measures(images, dataset).items():
+        for name, (value, real) in evaluation.measures(images, dataset, features=arguments.features).items():
             print(f"{name} {value:.3f} (as many real images: {real:.3f})")
     return 0
+
+
+def _images_and_real_images(source: str, against: str | None, num_samples: int) -> tuple[Any, datasets.Dataset]:
+    """Return the images to score, and the dataset to compare them with. Folders are read at the size of the other side."""
+    path = Path(source)
+    if path.is_dir():
+        if against is None:
+            raise ValueError(f"{source} is a folder: name the real images with --against DATASET or --against DIR")
+        dataset = _real_images(against, FOLDER_SHAPE)
+        folder = _read_folder(source, dataset.image_shape)
+        return np.concatenate([folder.x_train, folder.x_test]), dataset
+    if path.suffix == ".npz" and not path.with_suffix(".json").is_file():
+        images = io.read_npz(path, ["images"])["images"]
+        return images, _real_images(against, images.shape[1:])
+    model = _generative_model(source)
+    dataset = _real_images(against, model.image_shape)
+    return model.sample(min(num_samples, len(dataset.x_train)), seed=0), dataset
+
+
+def _real_images(against: str | None, image_shape: tuple[int, ...]) -> datasets.Dataset:
+    """Return a dataset by name, or from a folder of images that are read with the given shape."""
+    if against is None:
+        if image_shape != (28, 28, 1):
+            raise ValueError(
+                f"the images have the shape {image_shape}: name the real images with --against DATASET or --against DIR"
+            )
+        return datasets.load("fashion_mnist")
+    if Path(against).is_dir() and against not in datasets.names():
+        return _read_folder(against, image_shape)
+    if against not in datasets.names():
+        raise ValueError(f"--against is {against!r}; expected a folder of images, or one of {', '.join(datasets.names())}")
+    return datasets.load(against)
+
+
+def _read_folder(path: str, image_shape: tuple[int, ...]) -> datasets.Dataset:
+    from imggen_lib.datasets import from_folder  # type: ignore[attr-defined]
+
+    if len(image_shape) != 3 or image_shape[2] not in (1, 3):
+        raise ValueError(f"the images have the shape {image_shape}; expected (height, width, 1) or (height, width, 3)")
+    # Half of the images are the reference, and the baseline is computed from the others.
+    mode = "grey" if image_shape[2] == 1 else "rgb"
+    return from_folder(path, size=image_shape[:2], mode=mode, test_fraction=0.5)

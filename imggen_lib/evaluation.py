@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
+import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +15,28 @@ from numpy.typing import ArrayLike, NDArray
 from imggen_lib import _validation as validate
 from imggen_lib import metrics, pretrained
 from imggen_lib.datasets import CLOTHES, Dataset, marble_captions
+from imggen_lib.descriptors import image_statistics
 
 if TYPE_CHECKING:
     import keras
 
     from imggen_lib.models import AttributeClassifier, Classifier, GenerativeModel
 
-__all__ = ["Evaluation", "Score", "caption_matches", "classifier", "evaluate", "features", "measures", "score"]
+__all__ = [
+    "FEATURE_SPACES", "Evaluation", "Score", "caption_matches", "classifier", "evaluate", "features", "measures",
+    "minimum_images", "score",
+]  # fmt: skip
+
+#: The feature spaces by name: see :func:`features`.
+FEATURE_SPACES = ("fashion_mnist", "image_statistics", "inception")
+#: Where Keras stores the weights of the Inception network without its last layer.
+INCEPTION_WEIGHTS = (
+    Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    / "models"
+    / "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+)
+#: Images that the Inception network evaluates at a time.
+INCEPTION_BATCH = 64
 
 #: The k of density and coverage: distances to the k-th nearest real image.
 NEIGHBOURS = 5
@@ -30,80 +48,120 @@ GUIDANCE_SCALE = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A Fréchet distance, with everything needed to read it.
+    """Distances between images and real images, with everything needed to read them.
 
     Attributes
     ----------
-    distance : float
-        Between the features of the images and those of the test images.
-    baseline : float
-        The same distance for as many real training images: what a perfect model would reach.
-    n, n_test : int
-        How many images, and how many test images. Distances at different n are not comparable: the baseline shrinks as n
-        grows.
-    dataset : str
+    distance, kernel_distance : float
+        Fréchet and kernel distance between the features of the images and those of the reference images.
+    baseline, kernel_baseline : float
+        The same distances for as many other real images: what a perfect model would reach.
+    n, n_reference : int
+        How many images, and how many reference images. Fréchet distances at different n are not comparable: the baseline
+        shrinks as n grows.
+    reference : str
+        What the reference images are.
+    features : str
+        The feature space. It defines the unit, so distances in different spaces are not comparable.
+    minimum : int
+        How many images, and how many reference images, this feature space needs: see :func:`minimum_images`.
 
     Examples
     --------
-    >>> print(Score(distance=3.0, baseline=0.7, n=5000, n_test=10000, dataset="fashion_mnist_full"))
-    Fréchet distance 3.00 at n = 5,000 (as many real images: 0.70), against 10,000 test images of fashion_mnist_full
+    >>> numbers = {"distance": 3.04, "baseline": 0.698, "kernel_distance": 0.251, "kernel_baseline": 0.0142}
+    >>> about = {"reference": "test images of fashion_mnist_full", "features": "fashion_mnist", "minimum": 500}
+    >>> print(Score(**numbers, n=5000, n_reference=10000, **about))
+    Fréchet distance 3.04 at n = 5,000 (as many real images: 0.698), against 10,000 test images of fashion_mnist_full
+    kernel distance 0.251 (as many real images: 0.0142), features fashion_mnist
     """
 
     distance: float
     baseline: float
+    kernel_distance: float
+    kernel_baseline: float
     n: int
-    n_test: int
-    dataset: str
+    n_reference: int
+    reference: str
+    features: str
+    minimum: int
 
     def __str__(self) -> str:
+        few = min(self.n, self.n_reference) < self.minimum
         return (
-            f"Fréchet distance {self.distance:.2f} at n = {self.n:,} (as many real images: {self.baseline:.2f}), "
-            f"against {self.n_test:,} test images of {self.dataset}"
+            f"Fréchet distance {self.distance:.3g} at n = {self.n:,} (as many real images: {self.baseline:.3g}), "
+            f"against {self.n_reference:,} {self.reference}\n"
+            f"kernel distance {self.kernel_distance:.3g} (as many real images: {self.kernel_baseline:.3g}), "
+            f"features {self.features}{f'; too few images, expected at least {self.minimum:,}' if few else ''}"
         )
 
 
-def score(images: ArrayLike, dataset: Dataset) -> Score:
-    """Return the Fréchet distance between images and the test images of a dataset.
-
-    The features are those of the shipped classifier of Fashion-MNIST, so only that dataset can be scored.
+def score(images: ArrayLike, against: Dataset | ArrayLike, *, features: str | None = None, seed: int = 0) -> Score:
+    """Return the Fréchet distance and the kernel distance between images and real images.
 
     Parameters
     ----------
     images : array_like
-        ``(n, 28, 28, 1)`` in [0, 1]; from 2 images to the number of training images, from which the baseline is computed.
-    dataset : imggen_lib.datasets.Dataset
-        ``fashion_mnist`` or ``fashion_mnist_full``.
+        ``(n, height, width, channels)`` in [0, 1], with n at least 2. Generated images, for example.
+    against : imggen_lib.datasets.Dataset or array_like
+        Real images of the same shape. Of a dataset, the test images are the reference, and the baseline is computed from
+        randomly chosen training images. An array is divided at random into two halves: one is the reference, and the
+        baseline is computed from images of the other.
+    features : str, optional
+        The feature space: one of ``FEATURE_SPACES``, or ``"inception:PATH"`` with a file of weights; see :func:`features`.
+        The default is ``"fashion_mnist"`` for a dataset of Fashion-MNIST, and ``"image_statistics"`` for everything else.
+    seed : int
+        Of the random choices among the real images.
 
     Returns
     -------
     Score
 
+    Warns
+    -----
+    UserWarning
+        If there are fewer different images or reference images than :func:`minimum_images`, some images are exact copies
+        of others, or there are more images than real images for the baseline. In the last case a random subset of as many
+        images is scored, because the baseline must have the same n.
+
     Raises
     ------
+    TypeError
+        If the images are not floating-point.
     ValueError
-        If the images have another shape, there are too few or too many, or no features fit the dataset.
+        If the values are outside [0, 1], the images and the real images differ in shape, there are fewer than 2, or the
+        feature space does not fit them.
+    FileNotFoundError
+        If there are no weights of the Inception network.
 
     Examples
     --------
-    Training images against test images score the baseline itself:
+    The distance of training images is close to the baseline, which is computed from other training images:
 
     >>> from imggen_lib import datasets
     >>> clothes = datasets.load("fashion_mnist")
     >>> real = score(clothes.x_train[:500], clothes)
-    >>> real.distance == real.baseline
+    >>> bool(abs(real.distance - real.baseline) < 0.5 * real.baseline)
     True
     """
-    generated, real, test = _feature_sets(images, dataset)
+    sets = _feature_sets(images, against, features, seed)
+    minimum = minimum_images(sets.reference.shape[1])
+    _warn(sets, minimum)
     return Score(
-        distance=metrics.frechet_distance(generated, test),
-        baseline=metrics.frechet_distance(real, test),
-        n=len(generated),
-        n_test=len(test),
-        dataset=dataset.name,
+        distance=metrics.frechet_distance(sets.images, sets.reference),
+        baseline=metrics.frechet_distance(sets.baseline, sets.reference),
+        kernel_distance=metrics.kernel_distance(sets.images, sets.reference),
+        kernel_baseline=metrics.kernel_distance(sets.baseline, sets.reference),
+        n=len(sets.images),
+        n_reference=len(sets.reference),
+        reference=f"test images of {against.name}" if isinstance(against, Dataset) else "real images",
+        features=sets.space,
+        minimum=minimum,
     )
 
 
-def measures(images: ArrayLike, dataset: Dataset) -> dict[str, tuple[float, float]]:
+def measures(
+    images: ArrayLike, against: Dataset | ArrayLike, *, features: str | None = None, seed: int = 0
+) -> dict[str, tuple[float, float]]:
     """Return measures that separate the quality of images from their diversity.
 
     Parameters and errors are those of :func:`score`; there must be more than 5 images, because density and coverage use
@@ -112,8 +170,8 @@ def measures(images: ArrayLike, dataset: Dataset) -> dict[str, tuple[float, floa
     Returns
     -------
     dict
-        From the name of each measure (kernel distance, precision, recall, density, coverage) to two values: of the images,
-        and of as many real training images.
+        From the name of each measure (precision, recall, density, coverage) to two values: of the images, and of as many
+        real images.
 
     Examples
     --------
@@ -125,46 +183,131 @@ def measures(images: ArrayLike, dataset: Dataset) -> dict[str, tuple[float, floa
     >>> found["recall"][0] < 0.01 < found["recall"][1]
     True
     """
-    generated, real, test = _feature_sets(images, dataset)
-    if len(generated) <= NEIGHBOURS:
-        raise ValueError(f"there are {len(generated)} images; measures with neighbours need more than {NEIGHBOURS}")
-    of_images, of_real = (_measures(sample, test) for sample in (generated, real))
+    sets = _feature_sets(images, against, features, seed)
+    if len(sets.images) <= NEIGHBOURS:
+        raise ValueError(f"there are {len(sets.images)} images; measures with neighbours need more than {NEIGHBOURS}")
+    of_images, of_real = (_measures(sample, sets.reference) for sample in (sets.images, sets.baseline))
     return {name: (value, of_real[name]) for name, value in of_images.items()}
 
 
-def _measures(sample: NDArray[np.floating], test: NDArray[np.floating]) -> dict[str, float]:
-    precision, recall = metrics.precision_recall(test, sample)
-    density, coverage = metrics.density_coverage(test, sample, neighbours=NEIGHBOURS)
-    return {
-        "kernel distance": metrics.kernel_distance(sample, test),
-        "precision": precision,
-        "recall": recall,
-        "density": density,
-        "coverage": coverage,
-    }
+def _measures(sample: NDArray[np.floating], reference: NDArray[np.floating]) -> dict[str, float]:
+    precision, recall = metrics.precision_recall(reference, sample)
+    density, coverage = metrics.density_coverage(reference, sample, neighbours=NEIGHBOURS)
+    return {"precision": precision, "recall": recall, "density": density, "coverage": coverage}
 
 
-def _feature_sets(images: ArrayLike, dataset: Dataset) -> tuple[NDArray[np.float32], ...]:
-    """Check images; return their features, those of as many real training images, and those of the test images."""
+def minimum_images(dimension: int) -> int:
+    """Return how many images a Fréchet distance between features of a dimension needs: twice as many, and at least 500.
+
+    With no more images than dimensions, the covariance of the features is singular and most of the distance is bias. With
+    twice as many, the covariance has full rank. Below 500 images the distance depends much on which images were chosen.
+
+    Examples
+    --------
+    >>> minimum_images(64), minimum_images(2048)
+    (500, 4096)
+    """
+    return max(500, 2 * dimension)
+
+
+@dataclasses.dataclass(frozen=True)
+class _FeatureSets:
+    """Features of the images, of as many real images and of the reference images, and what a warning needs."""
+
+    images: NDArray[np.floating]
+    baseline: NDArray[np.floating]
+    reference: NDArray[np.floating]
+    space: str
+    given: int
+    copies: int
+
+
+def _feature_sets(images: ArrayLike, against: Dataset | ArrayLike, space: str | None, seed: int) -> _FeatureSets:
+    rng = np.random.default_rng(validate.integer(seed, "seed", minimum=0))
     checked = validate.image(images, "images", ndim=4)
-    if dataset.condition.names != CLOTHES:
+    real, reference, name = _real_images(against, rng)
+    if checked.shape[1:] != reference.shape[1:]:
         raise ValueError(
-            f"the features come from a classifier of Fashion-MNIST and do not apply to {dataset.name}; expected "
-            "fashion_mnist or fashion_mnist_full"
+            f"images has the shape {checked.shape}; {name} has images of {reference.shape[1:]}: resize one of the two first"
         )
-    if checked.shape[1:] != dataset.image_shape:
-        raise ValueError(f"images has the shape {checked.shape}; {dataset.name} has images of {dataset.image_shape}")
-    if not 2 <= len(checked) <= len(dataset.x_train):
-        raise ValueError(
-            f"there are {len(checked)} images; expected between 2 and {len(dataset.x_train)}, the number of training "
-            f"images of {dataset.name} that the baseline is computed from"
-        )
-    # Training images are stored in random order, so the first n are a random sample.
-    return features(checked), features(dataset.x_train[: len(checked)]), features(dataset.x_test)
+    for kind, count in (("images", len(checked)), (f"images of {name} for the baseline", len(real))):
+        if count < 2:
+            raise ValueError(f"the number of {kind} is {count}; expected at least 2")
+    if space is None:
+        of_clothes = isinstance(against, Dataset) and against.condition.names == CLOTHES
+        space = "fashion_mnist" if of_clothes else "image_statistics"
+    n, given = min(len(checked), len(real)), len(checked)
+    if n < given:
+        checked = checked[np.sort(rng.permutation(given)[:n])]
+    chosen = np.sort(rng.permutation(len(real))[:n])
+    return _FeatureSets(
+        images=features(checked, space),
+        baseline=features(real[chosen], space),
+        reference=features(reference, space),
+        space=space.partition(":")[0],
+        given=given,
+        copies=n - len({image.tobytes() for image in checked}),
+    )
 
 
-def features(images: ArrayLike) -> NDArray[np.float32]:
-    """Return the features of 28x28 grey images, ``(n, 64)``, from the last hidden layer of the shipped classifier.
+def _real_images(against: Dataset | ArrayLike, rng: np.random.Generator) -> tuple[Any, Any, str]:
+    """Return the real images for the baseline, the reference images, and their name in an error message."""
+    if isinstance(against, Dataset):
+        return against.x_train, against.x_test, against.name
+    real = validate.image(against, "against", ndim=4)
+    order = rng.permutation(len(real))
+    return real[order[len(real) // 2 :]], real[order[: len(real) // 2]], "against"
+
+
+def _warn(sets: _FeatureSets, minimum: int) -> None:
+    """Issue one warning of one line if the numbers of images limit what the score means."""
+    n, n_reference, parts = len(sets.images), len(sets.reference), []
+    if sets.copies:
+        parts.append(f"{sets.copies:,} of {n:,} images are exact copies of another image")
+    if n - sets.copies < minimum:
+        parts.append(f"{n - sets.copies:,} different images are too few, expected at least {minimum:,}")
+    if n_reference < minimum:
+        parts.append(f"{n_reference:,} reference images are too few, expected at least {minimum:,}")
+    if n < sets.given:
+        parts.append(f"{n:,} of the {sets.given:,} images are scored, because there are {n:,} real images for the baseline")
+    if parts:
+        warnings.warn(f"this score means little: {'; '.join(parts)}", stacklevel=3)
+
+
+def features(images: ArrayLike, space: str = "fashion_mnist") -> NDArray[np.floating]:
+    """Return the features of images, one row for each image.
+
+    ====================  ==========  ===============================================================================
+    Space                 Dimension   Features
+    ====================  ==========  ===============================================================================
+    ``fashion_mnist``     64          last hidden layer of the shipped classifier; 28x28 grey images of clothes
+    ``image_statistics``  123         :func:`imggen_lib.descriptors.image_statistics`; images of any content and size
+    ``inception``         2,048       pooled last layer of Keras's Inception v3; needs a file of its weights
+    ====================  ==========  ===============================================================================
+
+    Parameters
+    ----------
+    images : array_like
+        ``(n, height, width, channels)`` in [0, 1], grey or RGB.
+    space : str
+        One of ``FEATURE_SPACES``. ``"inception"`` looks for the weights in Keras's cache, and ``"inception:PATH"`` reads a
+        file. They are never downloaded. Keras's weights differ from those of published FID values, so do the distances.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n, d)``.
+
+    Raises
+    ------
+    ValueError
+        If the space is unknown, or the images do not fit it.
+    FileNotFoundError
+        If there are no weights of the Inception network.
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016.
 
     Examples
     --------
@@ -177,7 +320,53 @@ def features(images: ArrayLike) -> NDArray[np.float32]:
     >>> bool(np.linalg.norm(a - b) < np.linalg.norm(a - c))
     True
     """
-    return classifier().features(images)
+    name, colon, path = space.partition(":")
+    if name not in FEATURE_SPACES or (colon and name != "inception"):
+        raise ValueError(f"features is {space!r}; expected one of {', '.join(FEATURE_SPACES)}, or inception:PATH")
+    if name == "image_statistics":
+        return image_statistics(images)
+    checked = validate.image(images, "images", ndim=4)
+    if name == "inception":
+        return _inception_features(checked, Path(path) if path else INCEPTION_WEIGHTS)
+    if checked.shape[1:] != (28, 28, 1):
+        raise ValueError(
+            f"images has the shape {checked.shape}; the features fashion_mnist are those of 28x28 grey images of clothes: "
+            "use the features image_statistics"
+        )
+    return classifier().features(checked)
+
+
+def _inception_features(images: NDArray[np.floating], weights: Path) -> NDArray[np.float32]:
+    import keras
+
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(f"images has {images.shape[-1]} channels; expected 1 (grey) or 3 (RGB)")
+    network, batches = _inception(weights), []
+    for start in range(0, len(images), INCEPTION_BATCH):
+        batch = keras.ops.convert_to_tensor(images[start : start + INCEPTION_BATCH], "float32")
+        resized = keras.ops.image.resize(batch, network.input_shape[1:3], antialias=True)
+        batches.append(network.predict_on_batch(keras.ops.repeat(2 * resized - 1, 3 // images.shape[-1], axis=-1)))
+    return np.concatenate(batches)
+
+
+@functools.cache
+def _inception(weights: Path) -> keras.Model:
+    import keras
+
+    if not weights.is_file():
+        raise FileNotFoundError(
+            f"there is no file {weights} with the weights of the Inception network, and they are never downloaded "
+            "automatically: run keras.applications.InceptionV3(include_top=False) once, which downloads 84 MB into Keras's "
+            "cache, or give a file as inception:PATH"
+        )
+    network = keras.applications.InceptionV3(include_top=False, weights=None, pooling="avg", input_shape=(299, 299, 3))
+    try:
+        network.load_weights(weights)
+    except (ValueError, OSError, KeyError) as error:
+        raise ValueError(
+            f"{weights} does not hold the weights of keras.applications.InceptionV3(include_top=False)"
+        ) from error
+    return network
 
 
 @functools.cache
@@ -256,9 +445,9 @@ class Evaluation:
 def evaluate(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> Evaluation:
     """Measure a trained model by what it was trained for.
 
-    Classifiers: accuracy on the test images. Generative models of clothes: the Fréchet distance of 5,000 samples (of as
-    many as there are training images, if these are fewer). Models conditioned on captions of marbles: the share of
-    attributes that their samples show, for captions of the training set and for held-out ones.
+    Classifiers: accuracy on the test images. Models conditioned on captions of marbles: the share of
+    attributes that their samples show, for captions of the training set and for held-out ones. Other generative models: the
+    score of 5,000 samples (of as many as there are training images, if these are fewer).
 
     Parameters
     ----------
@@ -287,10 +476,9 @@ def evaluate(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> Evaluati
         return _evaluate_attributes(model, dataset)
     if dataset.condition.kind == "captions" and model.num_classes is not None:
         return _evaluate_captions(model, seed)
-    if dataset.condition.names != CLOTHES:
-        return Evaluation({}, f"not scored: there are no features for {dataset.name}")
     found = score(model.sample(min(NUM_IMAGES, len(dataset.x_train)), seed=seed), dataset)
-    return Evaluation({"frechet_distance": found.distance, "baseline": found.baseline}, str(found))
+    values = ("distance", "baseline", "kernel_distance", "kernel_baseline")
+    return Evaluation({name: getattr(found, name) for name in values}, str(found).replace("\n", "; "))
 
 
 def _evaluate_attributes(model: AttributeClassifier, dataset: Dataset) -> Evaluation:

@@ -116,18 +116,20 @@ def test_score_of_images_and_of_a_model(folder, capsys):
     assert cli.main(["sample", "gan", "-n", "500", "-o", "a.npz"]) == 0
     capsys.readouterr()
     assert cli.main(["score", "a.npz"]) == 0
-    first, *others = capsys.readouterr().out.splitlines()
+    captured = capsys.readouterr()
+    first, second, *others = captured.out.splitlines()
+    assert captured.err == ""
     found = re.fullmatch(
         r"Fréchet distance ([\d.]+) at n = 500 \(as many real images: ([\d.]+)\), "
         "against 2,000 test images of fashion_mnist",
         first,
     )
     assert 0 < float(found[2]) < float(found[1]) < 10 * float(found[2])
-    names = ["kernel distance", "precision", "recall", "density", "coverage"]
+    found = re.fullmatch(r"kernel distance (\S+) \(as many real images: (\S+)\), features fashion_mnist", second)
+    assert float(found[1]) > float(found[2])
     rows = [re.fullmatch(r"([a-z ]+) (-?[\d.]+) \(as many real images: (-?[\d.]+)\)", line).groups() for line in others]
     values = {name: (float(value), float(real)) for name, value, real in rows}
-    assert list(values) == names
-    assert values["kernel distance"][0] > values["kernel distance"][1]
+    assert list(values) == ["precision", "recall", "density", "coverage"]
     for name in ("recall", "coverage"):
         assert 0.1 < values[name][0] < values[name][1] < 1
 
@@ -135,16 +137,73 @@ def test_score_of_images_and_of_a_model(folder, capsys):
 def test_score_of_a_model_is_that_of_its_samples(folder, capsys, monkeypatch):
     monkeypatch.setattr("imggen_lib.evaluation.NUM_IMAGES", 20)
     assert cli.main(["score", "vae_2d"]) == 0
-    of_model = capsys.readouterr().out
+    of_model = capsys.readouterr()
     np.savez("a.npz", images=pretrained.load("vae_2d").sample(20, seed=0))
     assert cli.main(["score", "a.npz"]) == 0
-    assert capsys.readouterr().out == of_model
+    assert capsys.readouterr() == of_model
+    assert of_model.err == (
+        "imggen: warning: this score means little: 20 different images are too few, expected at least 500\n"
+    )
 
 
-def test_score_of_very_few_images_is_the_distance_alone(folder, capsys, clothes):
+def test_score_of_very_few_images_leaves_out_the_measures_with_neighbours(folder, capsys, clothes):
     np.savez("few.npz", images=clothes.x_train[:5])
     assert cli.main(["score", "few.npz"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_score_takes_the_features_by_name_and_a_dataset_of_other_images(folder, capsys):
+    marbles = datasets.load("marbles")
+    np.savez("a.npz", images=marbles.x_train[:20])
+    assert cli.main(["score", "a.npz", "--against", "marbles"]) == 0
+    printed = capsys.readouterr().out
+    assert "test images of marbles" in printed and "features image_statistics" in printed
+    assert cli.main(["score", "a.npz", "--dataset", "marbles", "--features", "image_statistics"]) == 0
+    assert capsys.readouterr().out == printed
+    assert "features is 'vgg'" in error_line(capsys, "score", "a.npz", "--against", "marbles", "--features", "vgg")
+
+
+@pytest.fixture
+def from_folder(monkeypatch, rng):
+    """Replace ``datasets.from_folder`` by random images of the requested shape; the calls are recorded."""
+    calls = []
+
+    def stand_in(path, *, size, mode, test_fraction):
+        calls.append((path, tuple(size), mode, test_fraction))
+        images = rng.uniform(size=(40, *size, 1 if mode == "grey" else 3)).astype(np.float32)
+        labels = np.zeros(20, np.int64)
+        return datasets.Dataset(path, images[:20], labels, images[20:], labels, datasets.Condition("none"))
+
+    monkeypatch.setattr(datasets, "from_folder", stand_in, raising=False)
+    return calls
+
+
+def test_score_reads_a_folder_of_real_images_at_the_size_of_the_images(folder, capsys, from_folder):
+    (folder / "real").mkdir()
+    np.savez("a.npz", images=np.random.default_rng(1).uniform(size=(10, 20, 30, 3)))
+    assert cli.main(["score", "a.npz", "--against", "real"]) == 0
+    assert from_folder == [("real", (20, 30), "rgb", 0.5)]
+    assert "at n = 10 " in (printed := capsys.readouterr().out) and "against 20 test images of real" in printed
+
+
+def test_score_reads_a_folder_of_images_at_the_size_of_the_dataset(folder, capsys, from_folder):
+    (folder / "made").mkdir()
+    (folder / "real").mkdir()
+    assert cli.main(["score", "made", "--against", "fashion_mnist"]) == 0
+    assert "at n = 40 " in capsys.readouterr().out
+    assert cli.main(["score", "made", "--against", "real"]) == 0
+    expected = [("made", (28, 28), "grey", 0.5), ("real", (64, 64), "rgb", 0.5), ("made", (64, 64), "rgb", 0.5)]
+    assert from_folder == expected
+
+
+def test_score_of_other_images_needs_the_name_of_the_real_ones(folder, capsys):
+    (folder / "made").mkdir()
+    np.savez("a.npz", images=np.zeros((3, 32, 32, 3)))
+    assert "made is a folder: name the real images with --against" in error_line(capsys, "score", "made")
+    assert "the images have the shape (32, 32, 3): name the real images" in error_line(capsys, "score", "a.npz")
+    (folder / "real").mkdir()
+    np.savez("b.npz", images=np.zeros((3, 32, 32)))
+    assert "expected (height, width, 1) or" in error_line(capsys, "score", "b.npz", "--against", "real")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +226,7 @@ def test_score_of_very_few_images_is_the_distance_alone(folder, capsys, clothes)
         ("sample TRAINED --guidance-scale 2 -o a.npz", "does not support --guidance-scale"),
         ("score missing.npz", "there is no file missing.npz"),
         ("score classifier", "classifier does not generate images"),
-        ("score vae_2d --dataset mnist", "dataset is 'mnist'"),
+        ("score vae_2d --dataset mnist", "--against is 'mnist'; expected a folder of images, or one of captioned_marbles"),
     ],
 )
 def test_bad_command_prints_one_line_and_writes_nothing(trained, folder, capsys, arguments, message):
@@ -186,7 +245,7 @@ def test_command_that_cannot_be_parsed_exits_with_status_2(arguments, capsys):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"images": np.zeros((3, 28, 28))}, "images has the shape (3, 28, 28)"),
+        ({"images": np.zeros((3, 28, 28))}, "images have the shape (28, 28)"),
         ({"images": np.full((3, 28, 28, 1), 1.5)}, "expected [0, 1]"),
         ({"pictures": np.zeros((3, 28, 28, 1))}, "a.npz"),
         ({"images": np.array([None])}, "not a usable .npz file"),

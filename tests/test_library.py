@@ -30,7 +30,7 @@ MODULES = imggen_book.public_modules()
 # the pages, and the tools of the pages do not import the command line.
 LAYERS = [
     ["_runtime", "_validation"],
-    ["convolution", "io", "metrics", "noise", "rendering"],
+    ["convolution", "descriptors", "io", "metrics", "noise", "rendering"],
     ["datasets"],
     ["backend"],
     ["models"],
