@@ -13,7 +13,7 @@ RESOLUTION_newest := highest
 # JAX and TensorFlow allocate GPU memory as they need it.
 ON_GPU := KERAS_BACKEND=jax TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
 
-.PHONY: help book test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench weights clean
+.PHONY: help book test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench mutations weights clean
 
 help: ## list the targets
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /make \1\t/' | expand -t 32
@@ -57,6 +57,9 @@ bench: $(SETUP) ## run the benchmarks: two and a half hours; a stopped run resum
 	$(BIN)/python benchmarks/shipped_models.py
 	$(BIN)/python benchmarks/gan_time_to_quality.py
 	$(BIN)/python benchmarks/families.py
+
+mutations: $(SETUP) ## change single characters of the library and list the changes that no test notices, half an hour
+	$(BIN)/python tools/mutation_test.py
 
 weights: $(SETUP) ## train all shipped models again: hours
 	for model in $$($(BIN)/python -c "from imggen_lib import pretrained; print(*pretrained.names())"); do \

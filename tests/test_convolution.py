@@ -276,6 +276,18 @@ def test_options_are_keyword_only():
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_default_is_stride_1_valid_padding_and_dilation_1(name):
+    image, kernel = random_pair((6, 7), (3, 2))
+    options = {"padding": "valid"} if name == "convolve_fft" else {"stride": 1, "padding": "valid", "dilation": 1}
+    np.testing.assert_array_equal(FUNCTIONS[name](image, kernel), FUNCTIONS[name](image, kernel, **options))
+
+
+def test_default_sizes():
+    assert convolution.output_size(9, 3) == 7
+    assert convolution.transposed_size(7, 3) == 9
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_inputs_are_not_changed_and_result_is_float32(name):
     image, kernel = (array.astype("float32") for array in random_pair((6, 6), (3, 3)))
     before = image.copy(), kernel.copy()

@@ -164,6 +164,7 @@ def test_fractal_motif_lies_to_the_left_of_each_segment():
         (([[0, 0]], KOCH, 1), "start"),
         (([[0, 0], [1, 0]], [[0, 0], [0, 1]], 1), "motif leads from"),
         (([[0, 0], [1, 0]], KOCH, 30), "ten million"),
+        (([[0, 0], [1, 0]], np.linspace([0, 0], [1, 0], 16), 6), "ten million"),  # 15^6 is 11.4 million
         (([[0, 0], [1, 0]], KOCH, -1), "depth"),
     ],
 )
@@ -331,6 +332,7 @@ def test_defaults():
     normal, light = (0, 0.6, 0.8), (0, 0, 1)
     assert rendering.phong(normal, light)[1] == rendering.phong(normal, light, shininess=30)[1]
     assert len(rendering.spirograph(5, 3, 2)) == 2000
+    assert len(rendering.spirograph(5, 3, 2, samples=2)) == 2
     line = [[-1, 0], [1, 0.2]]
     np.testing.assert_array_equal(rendering.draw_curve(line, 9), rendering.draw_curve(line, 9, width=1))
     noise = rendering.gradient_noise((8, 8), (2, 2), rng=0)
