@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -310,11 +311,11 @@ def _no_labels(model: GenerativeModel) -> str:
 
 
 def _prepended(first: Any, rest: Iterator[Any]) -> Generator[Any, None, None]:
-    """Return a generator, the only iterator that Keras takes, of one batch and the batches after it."""
+    """Return one batch and the batches after it in the form that Keras takes: a generator of tuples."""
 
     def batches() -> Generator[Any, None, None]:
-        yield first
-        yield from rest
+        for batch in itertools.chain([first], rest):
+            yield tuple(batch) if isinstance(batch, list | tuple) else (batch,)
 
     return batches()
 
