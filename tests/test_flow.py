@@ -30,12 +30,12 @@ def test_the_inverse_restores_the_input(num_classes, shape):
     x = np.random.default_rng(0).normal(size=(20, *shape)).astype("float32")
     inputs = network_inputs(x, num_classes)
     if shape == (1, 7, 3):  # the network appends a border to 4x8 pixels
-        border = np.random.default_rng(1).normal(size=(20, 4, 8, 3)).astype("float32")
+        border = ops.convert_to_tensor(np.random.default_rng(1).normal(size=(20, 4, 8, 3)), "float32")
         inputs = [*(inputs if isinstance(inputs, list) else [inputs]), border]
     y = network(inputs)[0]
     assert tuple(y.shape) == (20, 1, 2, 48)
     again = flow.invert_network(network, y, None if num_classes is None else inputs[1])
-    np.testing.assert_allclose(ops.convert_to_numpy(again), x, atol=1e-4)
+    np.testing.assert_allclose(ops.convert_to_numpy(again), x, atol=1e-3)
 
 
 @pytest.mark.parametrize("num_classes", [None, 3])
