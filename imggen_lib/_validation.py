@@ -120,31 +120,28 @@ def images(value: ArrayLike, shape: Sequence[int]) -> NDArray[np.floating]:
     return array
 
 
-def image_shape(value: Sequence[int], *, halvings: int = 0) -> tuple[int, int, int]:
-    """Return ``(height, width, channels)``. Height and width must stay integers when halved ``halvings`` times.
+def image_shape(value: Sequence[int]) -> tuple[int, int, int]:
+    """Return ``(height, width, channels)`` as a tuple of int. Networks take any size: they pad and crop inside.
 
     Raises
     ------
     TypeError
         If a size is not an integer.
     ValueError
-        If there are not three sizes, a size is less than 1, or height or width cannot be halved that often.
+        If there are not three sizes, or a size is less than 1.
 
     Examples
     --------
-    28 can be halved twice, to 14 and 7, but not three times:
-
-    >>> image_shape([28, 28, 1], halvings=2)
-    (28, 28, 1)
+    >>> image_shape([17, 23, 3])
+    (17, 23, 3)
+    >>> image_shape((28, 28))
+    Traceback (most recent call last):
+    ...
+    ValueError: image_shape is (28, 28); expected (height, width, channels)
     """
     if np.shape(value) != (3,):
         raise ValueError(f"image_shape is {value!r}; expected (height, width, channels)")
     height, width, channels = (integer(size, "image_shape") for size in value)
-    if height % 2**halvings or width % 2**halvings:
-        raise ValueError(
-            f"image_shape is {(height, width, channels)}; halved {halvings} times, height and width must be multiples of "
-            f"{2**halvings}: pad or crop the images, or use fewer filters"
-        )
     return height, width, channels
 
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import skimage
 from keras import ops
 
 from imggen_lib import backend, models
@@ -189,7 +190,7 @@ def test_cached_sampling_equals_sampling_with_the_whole_network(channels, num_cl
         whole = model.average.network(values if condition is None else [values, condition])
         distribution = ops.convert_to_numpy(whole)[:, row, column]
         np.testing.assert_allclose(cached.distribution(row, column), distribution, atol=1e-5)
-        pixel = logistic_mixture.sample_pixel(distribution, gumbel[row, column], logistic[row, column])
+        pixel = logistic_mixture.sample_pixel(distribution, gumbel[:, row, column], logistic[:, row, column])
         values[:, row, column] = pixel
         cached.store(row, column, pixel)
     np.testing.assert_allclose(model.sample(n, seed=5, labels=labels), (values + 1) / 2, atol=1e-6)
@@ -227,6 +228,73 @@ def test_complete_keeps_the_given_rows(channels, num_classes):
     np.testing.assert_array_equal(
         model.complete(np.zeros_like(images), 0, seed=3, labels=labels), model.sample(4, seed=3, labels=labels)
     )
+
+
+# Reduced size
+
+
+@pytest.fixture(scope="module")
+def reduced():
+    """A model of 9x6 images, of which blocks of 2x2 are averaged, and the model of its 5x3 averages."""
+    keras.utils.set_random_seed(0)
+    shape = models.reduced_shape((9, 6, 3), max_size=5)
+    assert shape == (5, 3, 3)
+    network = perturb(models.pixel_network(shape, filters=8, blocks=2, mixtures=2))
+    return models.PixelCNN(network, image_shape=(9, 6, 3)), models.PixelCNN(network)
+
+
+def test_the_likelihood_of_a_reduced_model_is_that_of_the_averaged_images(reduced):
+    """The last row of blocks has half of its pixels in the image."""
+    model, inner = reduced
+    images = np.random.default_rng(0).integers(256, size=(4, 9, 6, 3)).astype("float32") / 255
+    rows = np.stack([images[:, i : i + 2].mean(axis=1) for i in range(0, 9, 2)], axis=1)
+    averaged = np.stack([rows[:, :, j : j + 2].mean(axis=2) for j in range(0, 6, 2)], axis=2)
+    np.testing.assert_allclose(model.log_prob(images), inner.log_prob(averaged), rtol=1e-4)
+    loss = float(model.compute_loss(images, training=False))
+    assert loss == pytest.approx(-model.log_prob(images).mean() / 45, rel=1e-4)
+
+
+def test_samples_of_a_reduced_model_are_interpolated_bilinearly(reduced):
+    model, inner = reduced
+    images = model.sample(2, seed=1)
+    expected = [skimage.transform.resize(image, (10, 6), order=1, mode="edge")[:9] for image in inner.sample(2, seed=1)]
+    np.testing.assert_allclose(images, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [0, 3, 4, 9])
+def test_a_reduced_model_completes_below_the_given_rows(reduced, rows):
+    model, inner = reduced
+    images = np.full((2, 9, 6, 3), 200 / 255, "float32")
+    completed = model.complete(images, rows, seed=3)
+    np.testing.assert_allclose(completed[:, :rows], images[:, :rows], atol=1e-6)
+    below = inner.complete(np.full((2, 5, 3, 3), 200 / 255), 5 if rows == 9 else rows // 2, seed=3)
+    expected = np.stack([skimage.transform.resize(image, (10, 6), order=1, mode="edge")[:9] for image in below])
+    np.testing.assert_allclose(completed[:, rows:], expected[:, rows:], atol=1e-5)
+
+
+def test_a_reduced_model_says_so_and_is_the_same_after_saving(reduced, tmp_path):
+    model, inner = reduced
+    assert inner.notes == () and inner.image_shape == (5, 3, 3) and model.image_shape == (9, 6, 3)
+    (note,) = model.notes
+    assert note.startswith("Images of 9x6 pixels are averaged over blocks of 2x2: the network models 5x3 pixels")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.sample(2, seed=0), model.sample(2, seed=0))
+
+
+@pytest.mark.parametrize("shape", [(9, 8, 3), (11, 6, 3), (4, 3, 3), (9, 6, 1)])
+def test_an_image_shape_that_does_not_fit_the_network_is_refused(reduced, shape):
+    with pytest.raises(ValueError, match=r"and the network models images of \(5, 3, 3\); build it for the shape"):
+        models.PixelCNN(reduced[1].network, image_shape=shape)
+
+
+def test_reduced_shapes_have_at_most_the_given_size_and_fit_a_model():
+    for height, width in np.ndindex(130, 130):
+        shape = (height + 1, width + 1, 1)
+        reduced = models.reduced_shape(shape)
+        block = max(-(-whole // part) for whole, part in zip(shape, reduced, strict=True))
+        assert max(reduced) <= 32 and models.reduced_shape(shape, -(-max(shape) // block)) == reduced
+        assert reduced == shape or max(shape) > 32
 
 
 # The model

@@ -240,17 +240,158 @@ def test_every_form_of_labels_trains_the_same_model():
     assert np.abs(trained[0]).min() > 0
 
 
+class Sequence(keras.utils.PyDataset):
+    """Batches of four from arrays, by index."""
+
+    def __init__(self, *arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return -(-len(self.arrays[0]) // 4)
+
+    def __getitem__(self, index):
+        batch = tuple(array[4 * index : 4 * index + 4] for array in self.arrays)
+        return batch if len(batch) > 1 else batch[0]
+
+
+def pipeline(*arrays):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(arrays if len(arrays) > 1 else arrays[0]).batch(4)
+
+
+def generator(*arrays):
+    sequence = Sequence(*arrays)
+    return (sequence[index] for index in range(len(sequence)))
+
+
+#: From images and, if there are labels, labels, to the arguments of ``fit`` in each form that Keras takes.
+KINDS = {
+    "array": lambda *arrays: arrays,
+    "tensor": lambda *arrays: tuple(ops.convert_to_tensor(array) for array in arrays),
+    "tf.data": lambda *arrays: (pipeline(*arrays),),
+    "PyDataset": lambda *arrays: (Sequence(*arrays),),
+    "generator": lambda *arrays: (generator(*arrays),),
+    "iterator": lambda *arrays: (iter(list(generator(*arrays))),),
+}
+
+BAD_IMAGES = [
+    (np.zeros((8, 8, 8, 1), "uint8"), TypeError, "x has the dtype uint8; .*img_as_float32"),
+    (np.full((8, 8, 8), 255, "uint8"), TypeError, "x has the dtype uint8; .*img_as_float32"),  # as keras.datasets.mnist
+    (np.zeros((8, 8, 8, 1), "int32"), TypeError, "x has the dtype int32"),
+    (np.full((8, 8, 8, 1), 255.0), ValueError, "x has values from 255 to 255; expected"),
+    (np.full((8, 8, 8), 1.01, "float32"), ValueError, "x has values from 1.0.* to 1.0.*; expected"),
+    (np.full((8, 8, 8, 1), -1.0), ValueError, "x has values from -1 to -1; expected"),
+    (np.where(np.arange(8) == 3, np.nan, 2.0).reshape(8, 1, 1, 1) * np.ones((8, 8, 8, 1)), ValueError, "x contains NaN"),
+    (np.zeros((8, 9, 8, 1)), ValueError, r"x has the shape \(\d, 9, 8, 1\); expected \(n, 8, 8, 1\): resize or crop"),
+    (np.zeros((8, 8, 8, 3)), ValueError, r"x has the shape \(\d, 8, 8, 3\); expected \(n, 8, 8, 1\)"),
+    (np.zeros((8, 8)), ValueError, r"x has the shape \(\d, 8\); expected \(n, 8, 8, 1\)"),
+]
+BAD_CLASSES = [
+    (np.arange(8) + 3, ValueError, "labels has values from 3 to .*; expected classes from 0 to 2"),
+    (np.arange(8) - 1, ValueError, "labels has values from -1 to"),
+    (np.arange(8) / 8, TypeError, "labels has the dtype float64; expected integers"),
+    (np.eye(10)[np.arange(8)], ValueError, r"labels has the shape \(\d, 10\); expected one class"),
+]
+
+
+def refuses(call, error, message):
+    """Check that a call raises an error of one line that matches."""
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_of_another_dtype_range_or_shape_are_refused_in_every_kind_of_data(kind, method):
+    model = constant()
+    before = weights_of(model)
+    for images, error, message in BAD_IMAGES:
+        refuses(lambda x=images: getattr(model, method)(*KINDS[kind](x), verbose=0), error, message)
+    assert not has_changed(model, before)
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_and_bad_labels_are_refused_in_every_kind_of_data(kind, method):
+    model, images = constant(num_classes=3), random_images(8)
+    before = weights_of(model)
+    for labels, error, message in BAD_CLASSES:
+        refuses(lambda y=labels: getattr(model, method)(*KINDS[kind](images, y), verbose=0), error, message)
+    refuses(lambda: getattr(model, method)(*KINDS[kind](images), verbose=0), ValueError, r"expected fit\(images, labels\)")
+    assert not has_changed(model, before)
+
+
+@pytest.mark.parametrize("ndim", [3, 4])
+@pytest.mark.parametrize("num_classes", [None, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_data_trains_the_same_model(kind, num_classes, ndim):
+    """The first batch, which is checked before training, is neither lost nor repeated; grey images need no channel axis."""
+    images, labels = random_images(14), LABELS[:14]
+    expected, model = constant(num_classes=num_classes), constant(num_classes=num_classes)
+    expected.fit(images, None if num_classes is None else labels, batch_size=4, shuffle=False, verbose=0)
+    data = KINDS[kind](images if ndim == 4 else images[..., 0], *[labels] * (num_classes is not None))
+    options = {"batch_size": 4} if kind in ("array", "tensor") else {}
+    model.fit(*data, shuffle=False, verbose=0, **options)
+    assert int(model.optimizer.iterations) == 4
+    np.testing.assert_allclose(model.network.get_weights()[0], expected.network.get_weights()[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_validation_data_are_checked_before_training_and_evaluated_whole(kind):
+    images, labels = random_images(14), LABELS[:14]
+    model = constant(num_classes=3)
+
+    def fit(x, y, **options):
+        data = KINDS[kind](x, y)
+        model.fit(images, labels, validation_data=data if len(data) > 1 else data[0], verbose=0, **options)
+        return model.history.history["val_loss"]
+
+    before = weights_of(model)
+    refuses(lambda: fit(images * 255, labels), ValueError, "x has values from")
+    refuses(lambda: fit(images, labels + 3), ValueError, "labels has values from")
+    refuses(lambda: model.fit(images, labels, validation_data=(images, labels, labels)), ValueError, "leave them out")
+    assert not has_changed(model, before)
+    (found,) = fit(images, labels)
+    assert found == pytest.approx(model.evaluate(images, labels, batch_size=4, verbose=0), rel=1e-5)
+
+
 @pytest.mark.parametrize(
-    ("images", "error", "message"),
+    ("data", "error", "message"),
     [
-        (np.zeros((8, 8, 8, 1), "uint8"), TypeError, "x has the dtype uint8; .*img_as_float32"),
-        (np.full((8, 8, 8, 1), 255.0), ValueError, "x has values from 255 to 255; expected"),
-        (np.full((8, 8, 8, 1), -1.0), ValueError, "x has values from -1 to -1; expected"),
+        (None, TypeError, "x is a NoneType; expected one array of images"),
+        ([random_images(4)], TypeError, "x is a list; expected one array of images"),
+        (3, TypeError, "x is a int; expected one array of images"),
+        (iter([]), ValueError, "x has no batch"),
+        (Sequence(np.zeros((0, 8, 8, 1))), ValueError, "x has no batch"),
+        (random_images(0), ValueError, "x is empty"),
+        (iter([{"image": random_images(4)}]), TypeError, "the first batch of x is a dict; expected an array of images"),
+        (iter([(random_images(4), None, np.ones(4))]), ValueError, "leave them out"),
     ],
 )
-def test_images_on_another_scale_are_refused_before_training(built, images, error, message):
-    with pytest.raises(error, match=message):
-        built["Constant"].fit(images, verbose=0)
+def test_data_of_another_structure_are_refused(built, data, error, message):
+    refuses(lambda: built["Constant"].fit(data, verbose=0), error, message)
+
+
+def test_a_single_label_for_a_batch_is_refused(built):
+    refuses(
+        lambda: built["conditional Constant"].fit(iter([(random_images(4), 2)]), verbose=0),
+        ValueError,
+        "labels is 2; expected a label for each of the 4 images",
+    )
+
+
+def test_an_unconditional_model_ignores_labels():
+    model = constant()
+    model.fit(random_images(), LABELS + 7, batch_size=4, verbose=0)
+    model.fit(pipeline(random_images(), LABELS + 7), verbose=0)
+    assert int(model.optimizer.iterations) == 8
+
+
+def test_a_model_has_no_notes_unless_its_family_defines_them(built):
+    assert built["Constant"].notes == built["GAN"].notes == ()
 
 
 @pytest.mark.parametrize("weights", [{"sample_weight": np.ones(8)}, {"class_weight": {0: 1.0}}])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from imggen_lib import models
+from imggen_lib.models import blocks
 
 SHAPES = [((8, 8, 1), (4,)), ((28, 28, 1), (8, 4)), ((16, 32, 3), (4, 4, 4))]
 
@@ -78,14 +79,31 @@ def test_every_layer_with_weights_has_a_name_of_its_own(name):
 
 
 @pytest.mark.parametrize("name", ["generator", "discriminator", "encoder"])
-def test_image_shapes_that_cannot_be_halved_are_refused(name):
+def test_invalid_image_shapes_are_refused(name):
     build = BUILDERS[name]
-    with pytest.raises(ValueError, match="must be multiples of 4: pad or crop"):
-        build((28, 30, 1))
     with pytest.raises(ValueError, match=r"expected \(height, width, channels\)"):
         build((28, 28))
     with pytest.raises(TypeError, match=r"image_shape is 28\.0"):
         build((28.0, 28, 1))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 23), (25, 28), (1, 2)])
+def test_the_generator_crops_the_centre_of_an_image_whose_size_is_divisible(size, rng):
+    network = models.image_generator((*size, 3), 4, filters=(8, 4))
+    latent = rng.normal(size=(2, 4))
+    whole = np.asarray(keras.Model(network.input, network.get_layer("image").output)(latent))
+    assert all(n % 4 == 0 and 0 <= n - wanted < 4 for n, wanted in zip(whole.shape[1:3], size, strict=True))
+    top, left = ((n - wanted) // 2 for n, wanted in zip(whole.shape[1:3], size, strict=True))
+    np.testing.assert_array_equal(network(latent), whole[:, top : top + size[0], left : left + size[1]])
+    assert any(isinstance(layer, keras.layers.Cropping2D) for layer in network.layers) == (size != (16, 16))
+
+
+@pytest.mark.parametrize("halvings", [0, 1, 2, 4])
+def test_the_rounding_border_is_the_smallest_that_makes_the_size_divisible(halvings):
+    for height, width in ((1, 128), (17, 23), (28, 64)):
+        for size, sides in zip((height, width), blocks.rounding_border((height, width, 1), halvings), strict=True):
+            assert (size + sum(sides)) % 2**halvings == 0 and 0 <= sum(sides) < 2**halvings
+            assert sides[1] - sides[0] in (0, 1)
 
 
 @pytest.mark.parametrize("build", [models.image_generator, models.image_encoder])

@@ -178,6 +178,20 @@ def test_unet_outputs_zero_before_training_for_every_number_of_channels(num_clas
     np.testing.assert_array_equal(ops.convert_to_numpy(network(inputs)), np.zeros((2, 8, 12, 3)))
 
 
+def test_unet_of_another_size_pads_with_zeros_and_crops_the_output():
+    """So it has the output of the U-Net of the rounded size with the same weights, evaluated on the padded image."""
+    odd, rounded = (models.image_unet((*size, 3), filters=(8, 16), blocks=1) for size in ((5, 8), (8, 8)))
+    rng = np.random.default_rng(0)
+    odd.set_weights([rng.normal(size=weight.shape, scale=0.3) for weight in odd.get_weights()])
+    rounded.set_weights(odd.get_weights())
+    noisy, angle = rng.normal(size=(2, 5, 8, 3)).astype("float32"), np.full((2, 1), 0.7, "float32")
+    padded = np.pad(noisy, ((0, 0), (1, 2), (0, 0), (0, 0)))
+    velocity = np.asarray(odd([noisy, angle]))
+    np.testing.assert_allclose(velocity, np.asarray(rounded([padded, angle]))[:, 1:6], atol=1e-5)
+    assert velocity.shape == noisy.shape and velocity.std() > 0.1
+    assert not any(isinstance(layer, layers.Cropping2D | layers.ZeroPadding2D) for layer in rounded.layers)
+
+
 def test_unet_names_every_layer_with_weights_explicitly():
     """Automatic names end in a counter that depends on what else the process has built."""
     first, second = (models.image_unet((8, 8, 1), num_classes=3, filters=(8, 16), blocks=2) for _ in range(2))

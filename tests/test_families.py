@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from imggen_lib import datasets, evaluation, models, pretrained, recipes, training
+from imggen_lib import backend, datasets, evaluation, models, pretrained, recipes, training
 
 SHAPE, CLASSES = (8, 8, 3), 4
 #: Options that make a model small, where a recipe has them.
 SMALL = {"filters": (8,), "latent_dim": 3, "blocks": 1, "couplings": 2, "mixtures": 2}
+SIZES = [(17, 23), (28, 28), (64, 48)]
 CLASSIFIERS = ("classifier", "marble_classifier")
 FAMILIES = [name for name in recipes.names() if name not in CLASSIFIERS]
 
@@ -71,6 +72,8 @@ def test_samples_are_images_decided_by_the_seed_and_independent_of_n(name, built
     assert images.min() >= 0 and images.max() <= 1
     np.testing.assert_array_equal(images, model.sample(3, seed=1))
     assert (images != model.sample(3, seed=2)).any()
+    # Up to rounding, which depends on the number of rows of a matrix product.
+    np.testing.assert_allclose(model.sample(2, seed=1), images[:2], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -108,6 +111,46 @@ def test_fit_trains_with_every_form_of_labels_and_evaluate_changes_no_weight(nam
     if model.num_classes is not None:
         with pytest.raises(ValueError, match=r"is conditional and needs labels; expected fit\(images, labels\)"):
             model.fit(images, verbose=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_trains_samples_and_has_likelihoods_at_any_size(name, size, channels):
+    shape = (*size, channels)
+    model = small(name, shape)
+    assert model.image_shape == shape
+    rng, classes = np.random.default_rng(0), np.array([0, 3])
+    images = rng.uniform(size=(2, *shape)).astype("float32")
+    history = model.fit(images, labels_for(model, classes), verbose=0).history
+    assert np.isfinite(history["loss"]).all() and int(model.optimizer.iterations) == 1
+    samples = model.sample(2, seed=0)
+    assert samples.shape == images.shape and samples.min() >= 0 and samples.max() <= 1
+    log_probs(model, images, classes)  # finite
+    assert bool(model.notes) == (name == "pixelcnn" and size == (64, 48))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64", "floatx"])
+@pytest.mark.parametrize("name", ["gan", "vae", "flow", "pixelcnn", "diffusion"])
+def test_families_work_under_every_dtype_policy(name, policy, data):
+    """Exact likelihoods do not change. ``floatx`` is the setting that makes all of Keras float64."""
+    images, classes = data
+    reference = small(name)
+    expected = log_probs(reference, images, classes)
+    try:
+        if policy == "floatx":
+            keras.config.set_floatx("float64")
+        with backend._dtype_policy("float64" if policy == "floatx" else policy):
+            model = small(name)
+            model.set_weights(reference.get_weights())
+            if name in ("flow", "pixelcnn"):
+                np.testing.assert_allclose(log_probs(model, images, classes), expected, rtol=1e-6)
+            history = model.fit(images, labels_for(model, classes), batch_size=8, verbose=0).history
+            samples = model.sample(2, seed=0)
+            log_probs(model, images, classes)
+    finally:
+        keras.config.set_floatx("float32")
+    assert np.isfinite(history["loss"]).all() and samples.dtype == np.float32 and np.isfinite(samples).all()
 
 
 @pytest.mark.parametrize("name", FAMILIES)

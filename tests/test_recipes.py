@@ -1,5 +1,6 @@
 """Recipes: derived registry, budgets, overrides, optimizers."""
 
+import numpy as np
 import pytest
 
 from imggen_lib import datasets, recipes
@@ -31,7 +32,7 @@ def test_override_changes_fields_and_builder_options_and_leaves_the_original():
     changed = original.override(num_steps=7, batch_size=4, learning_rate=0.5, beta_1=0.1, latent_dim=3, beta=2.0)
     assert (changed.quick.num_steps, changed.full.num_steps) == (7, 7)
     assert (changed.batch_size, changed.learning_rate, changed.beta_1) == (4, 0.5, 0.1)
-    assert changed.builder_options() == {"latent_dim": 3, "beta": 2.0, "conditional": False}
+    assert changed.builder_options() == {"latent_dim": 3, "filters": None, "beta": 2.0, "conditional": False}
     model = changed.model((8, 8, 1), 10, seed=0)
     assert (model.latent_dim, model.beta, model.num_classes) == (3, 2.0, None)
     assert original.builder_options()["latent_dim"] == 100 and original.batch_size == 128
@@ -42,6 +43,22 @@ def test_overridden_options_reach_the_model():
     model = recipe.model((8, 8, 3), 4, seed=0)
     assert (model.label_dropout, model.num_classes, model.image_shape) == (0.25, 4, (8, 8, 3))
     assert recipes.get("vae").override(conditional=True, latent_dim=2).model((8, 8, 1), 3, seed=0).num_classes == 3
+
+
+@pytest.mark.parametrize("size", [16, 28, 64, 65, 128])
+@pytest.mark.parametrize("name", ["gan", "vae", "diffusion"])
+def test_number_of_halvings_keeps_dense_layers_and_attention_small(name, size):
+    """Up to 64 pixels, networks are those of the shipped weights."""
+    model = recipes.get(name).model((size, size, 3), None, seed=0)
+    assert model.image_shape == (size, size, 3)
+    if name == "diffusion":
+        assert np.prod(model.network.get_layer("attention_norm").output.shape[1:3]) <= 256
+        levels = [layer for layer in model.network.layers if layer.name.startswith("down_") and layer.name.count("_") == 1]
+        assert [layer.filters for layer in levels] == ([48, 96] if size <= 64 else [48, 96, 192])
+    else:
+        generator = model.generator if name == "gan" else model.decoder
+        assert generator.get_layer("dense_1").kernel.shape[1] <= 16 * 16 * 64
+        assert generator.get_layer("upsample_2").input.shape[-1] == (64 if size <= 64 else 128)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,6 @@ def test_resume_rejects_other_arguments_and_missing_files(tmp_path):
         ({"profile": "fast"}, ValueError, "profile is 'fast'"),
         ({"seconds": 0}, ValueError, "seconds is 0"),
         ({"seed": -1}, ValueError, "seed is -1"),
-        ({"dataset": "faces"}, ValueError, "must be multiples of 4"),
         ({"depth": 3}, ValueError, "setting of vae_2d is 'depth'"),
         ({"recipe": "marble_classifier", "dataset": "digits"}, ValueError, "with captions, and digits has classes"),
         ({"recipe": "classifier", "dataset": "captioned_marbles"}, ValueError, "with classes, and captioned_marbles has"),

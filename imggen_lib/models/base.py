@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, ClassVar
 
 import keras
@@ -14,6 +15,8 @@ from imggen_lib import _validation as validate
 from imggen_lib.models.ema import MovingAverage
 
 __all__ = ["GenerativeModel"]
+
+_NO_WEIGHTS = "sample or class weights are given; no loss of these models uses weights: leave them out"
 
 
 class GenerativeModel(keras.Model):
@@ -81,6 +84,11 @@ class GenerativeModel(keras.Model):
         raise NotImplementedError(f"{type(self).__name__} does not define image_shape")
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a user of this model should read, such as a reduced resolution. Most models have none."""
+        return ()
+
+    @property
     def ema_source(self) -> keras.Model | None:
         """The network that ``average`` follows; None in a family without a moving average."""
         return None
@@ -109,7 +117,10 @@ class GenerativeModel(keras.Model):
     ) -> Any:
         """Return :meth:`generative_loss`; in training, also update the moving average. Keras calls it in every step."""
         condition = None if self.num_classes is None else self._condition_tensor(y)
-        loss = self.generative_loss(x, condition, training=training)
+        # Data may be float64, and `fit` takes grey images without an axis of channels.
+        images = ops.cast(x, "float32")
+        images = ops.expand_dims(images, -1) if len(images.shape) == 3 else images
+        loss = self.generative_loss(images, condition, training=training)
         if training and self.average is not None:
             self.average.update(self.ema_source)
         return loss
@@ -185,31 +196,104 @@ class GenerativeModel(keras.Model):
     def fit(self, x: Any = None, y: Any = None, *args: Any, **options: Any) -> keras.callbacks.History:
         """Train as :meth:`keras.Model.fit` does, on images ``x`` and, in a conditional model, their labels ``y``.
 
+        Whole arrays, and the first batch of anything else, are checked before the first step. A ``tf.data`` pipeline is
+        iterated, and a ``PyDataset`` indexed, once more for this; the first batch of a generator is kept for training.
+
+        Parameters
+        ----------
+        x : array, tensor, tf.data.Dataset, keras.utils.PyDataset, iterator or iterable of batches
+            Images in [0, 1]: floating-point ``(n, height, width, channels)``, or ``(n, height, width)`` if they are grey.
+            Batches are such images, or tuples ``(images, labels)``.
+        y : array_like or tensor, optional
+            Labels of an array or a tensor ``x``: ``(n,)`` or ``(n, 1)`` classes, or ``(n, num_classes)`` rows. A model
+            without a condition ignores labels.
+        *args, **options
+            Of :meth:`keras.Model.fit`. ``validation_data`` is checked in the same way.
+
+        Returns
+        -------
+        keras.callbacks.History
+
         Raises
         ------
         ValueError
-            If images in a NumPy array are outside [0, 1], labels of a conditional model are missing or out of range, or
-            sample or class weights are given, which no loss here uses.
+            If images are outside [0, 1] or have another shape than :attr:`image_shape`; if labels of a conditional model
+            are missing, out of range or of another form; if there is no batch; or if sample or class weights are given,
+            which no loss here uses.
         TypeError
-            If such images or labels have the wrong dtype, such as bytes from 0 to 255.
+            If images or labels have the wrong dtype, such as bytes from 0 to 255.
         """
-        if isinstance(x, np.ndarray) and x.ndim == 4 and (x.dtype.kind != "f" or x.min() < 0 or x.max() > 1):
-            validate.image(x, "x", ndim=4)  # raises the right error; NaN passes, and StopIfDiverged reports it
         if options.get("sample_weight") is not None or options.get("class_weight") is not None:
-            raise ValueError("sample_weight or class_weight is given; no loss of these models uses weights: leave them out")
-        if y is not None and self.num_classes is not None:
-            y = validate.condition(ops.convert_to_numpy(y), len(y), self.num_classes)
-        elif self.num_classes is not None and hasattr(x, "shape"):
-            self._condition_tensor(None)  # raise now: on JAX an error inside a step would lose the model's weights
+            raise ValueError(_NO_WEIGHTS)
+        x, y = self._checked_data(x, y)
+        if (validation := options.get("validation_data")) is not None:
+            images, labels, weights = keras.utils.unpack_x_y_sample_weight(validation)
+            if weights is not None:
+                raise ValueError(_NO_WEIGHTS)
+            options["validation_data"] = self._checked_data(images, labels)
         # Otherwise the first step creates the optimizer's variables, and TensorFlow traces it a second time.
         if self.compiled and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
         return super().fit(x, y, *args, **options)
 
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **options: Any) -> Any:
+        """Return the loss as :meth:`keras.Model.evaluate` does. Data and errors are those of :meth:`fit`."""
+        # Keras's `fit` passes validation data here in every epoch, with this option. They are checked already.
+        if not options.get("_use_cached_eval_dataset"):
+            x, y = self._checked_data(x, y)
+        return super().evaluate(x, y, *args, **options)
+
+    def _checked_data(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Check an array and its labels, or the first batch of anything else. Return both as Keras takes them."""
+        if isinstance(x, list | tuple | dict | str) or x is None:
+            raise TypeError(f"x is a {type(x).__name__}; expected one array of images, or an iterable of batches")
+        if hasattr(x, "shape") and hasattr(x, "dtype"):
+            return x, self._checked_batch(x, y, "x")
+        if isinstance(x, keras.utils.PyDataset):
+            first = x[0] if x.num_batches != 0 else None
+        elif isinstance(x, Iterator):
+            if (first := next(x, None)) is not None:
+                x = _prepended(first, x)
+        elif isinstance(x, Iterable):
+            first = next(iter(x), None)
+        else:
+            raise TypeError(f"x is a {type(x).__name__}; expected one array of images, or an iterable of batches")
+        if first is None:
+            raise ValueError("x has no batch; expected at least one")
+        images, labels, weights = keras.utils.unpack_x_y_sample_weight(first)
+        if weights is not None:
+            raise ValueError(_NO_WEIGHTS)
+        self._checked_batch(images, labels, "the first batch of x")
+        return x, y
+
+    def _checked_batch(self, images: Any, labels: Any, name: str) -> Any:
+        """Check images and, in a conditional model, labels. Return the labels; as rows if there is a condition."""
+        if not hasattr(images, "shape"):
+            raise TypeError(f"{name} is a {type(images).__name__}; expected an array of images, or (images, labels)")
+        array = ops.convert_to_numpy(images)
+        if array.dtype.name == "bfloat16":  # not one of NumPy's own types
+            array = array.astype(np.float32)
+        if array.dtype.kind != "f" or array.size == 0 or (array < 0).any() or (array > 1).any():
+            validate.image(array, name, ndim=(3, 4))  # raises the right error; NaN passes, and StopIfDiverged reports it
+        shape = self.image_shape
+        if array.shape[1:] != shape and (*array.shape[1:], 1) != shape:
+            raise ValueError(
+                f"{name} has the shape {array.shape}; expected (n, {', '.join(map(str, shape))}): resize or crop the "
+                "images, or build the model for their shape"
+            )
+        if self.num_classes is None:
+            return labels
+        if labels is None:
+            raise ValueError(_no_labels(self))
+        labels = ops.convert_to_numpy(labels)
+        if labels.ndim == 0:
+            raise ValueError(f"labels is {labels}; expected a label for each of the {len(array)} images")
+        return validate.condition(labels, len(array), self.num_classes)
+
     def _condition_tensor(self, labels: Any) -> Any:
         """Inside a training step: labels as float32 rows ``(n, num_classes)``. Shapes are known, values are not."""
         if labels is None:
-            raise ValueError(f"{type(self).__name__} is conditional and needs labels; expected fit(images, labels)")
+            raise ValueError(_no_labels(self))
         if len(labels.shape) == 2 and labels.shape[1] == self.num_classes:
             return ops.cast(labels, "float32")
         return ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), self.num_classes)
@@ -222,6 +306,20 @@ class GenerativeModel(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GenerativeModel:
         """Build the model that :meth:`get_config` described, with initial weights."""
         return cls(**{name: _deserialize(value) for name, value in config.items()})
+
+
+def _no_labels(model: GenerativeModel) -> str:
+    return f"{type(model).__name__} is conditional and needs labels; expected fit(images, labels)"
+
+
+def _prepended(first: Any, rest: Iterator[Any]) -> Generator[Any, None, None]:
+    """Return one batch and the batches after it in the form that Keras takes: a generator of tuples."""
+
+    def batches() -> Generator[Any, None, None]:
+        for batch in itertools.chain([first], rest):
+            yield tuple(batch) if isinstance(batch, list | tuple) else (batch,)
+
+    return batches()
 
 
 def serialize(network: keras.Model) -> dict[str, Any]:

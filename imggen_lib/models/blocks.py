@@ -61,6 +61,35 @@ def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
     return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
+def rounding_border(image_shape: Sequence[int], halvings: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the border that makes height and width of an image divisible by ``2 ** halvings``.
+
+    Networks that halve or double the size add this border to images or remove it, so that they take images of any size.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``.
+    halvings : int
+        How often the size is halved or doubled.
+
+    Returns
+    -------
+    tuple of tuple of int
+        ``((top, bottom), (left, right))`` in pixels, as Keras's padding and cropping layers take it.
+
+    Examples
+    --------
+    Halved twice, 17 needs three more pixels to become 20, and 24 needs none:
+
+    >>> rounding_border((17, 24, 3), halvings=2)
+    ((1, 2), (0, 0))
+    """
+    missing = [-size % 2**halvings for size in image_shape[:2]]
+    rows, columns = ((count // 2, count - count // 2) for count in missing)
+    return rows, columns
+
+
 def image_generator(
     image_shape: Sequence[int],
     latent_dim: int,
@@ -73,12 +102,13 @@ def image_generator(
 ) -> keras.Model:
     """Build a network from a latent vector to an image: dense layers, then transposed convolutions that double the size.
 
-    It is the generator of a GAN and, without batch normalisation, the decoder of a VAE.
+    It is the generator of a GAN and, without batch normalisation, the decoder of a VAE. The coarse image has
+    ``2 ** len(filters)`` times fewer rows and columns, rounded up; what exceeds ``image_shape`` at the end is cropped.
 
     Parameters
     ----------
     image_shape : tuple of int
-        ``(height, width, channels)``; height and width must be divisible by ``2 ** len(filters)``.
+        ``(height, width, channels)``, any size.
     latent_dim : int
         Length of the latent vector.
     hidden : int
@@ -98,7 +128,7 @@ def image_generator(
     Raises
     ------
     ValueError
-        If height or width is not divisible as often as needed.
+        If ``image_shape`` is not the shape of an image, or a number is not positive.
 
     References
     ----------
@@ -107,14 +137,16 @@ def image_generator(
 
     Examples
     --------
-    28 pixels are 7 pixels doubled twice, once for each entry of ``filters``:
+    28 pixels are 7 pixels doubled twice, once for each entry of ``filters``. 25 pixels are cropped from them:
 
-    >>> network = image_generator((28, 28, 1), 64)
-    >>> network.input_shape, network.output_shape
-    ((None, 64), (None, 28, 28, 1))
+    >>> image_generator((28, 28, 1), 64).output_shape, image_generator((25, 25, 1), 64).output_shape
+    ((None, 28, 28, 1), (None, 25, 25, 1))
+    >>> image_generator((25, 25, 1), 64).get_layer("image").output.shape
+    (None, 28, 28, 1)
     """
-    height, width, channels = validate.image_shape(image_shape, halvings=len(filters))
-    height, width = height >> len(filters), width >> len(filters)
+    height, width, channels = validate.image_shape(image_shape)
+    border = rounding_border(image_shape, len(filters))
+    height, width = (size + sum(sides) >> len(filters) for size, sides in zip((height, width), border, strict=True))
 
     def activate(x: Any, index: int) -> Any:
         if batch_norm:
@@ -135,6 +167,8 @@ def image_generator(
     image = layers.Conv2DTranspose(
         channels, 4, strides=2, padding="same", activation="sigmoid", name="image", dtype="float32"
     )(x)
+    if border != ((0, 0), (0, 0)):
+        image = layers.Cropping2D(border, name="crop", dtype="float32")(image)
     return keras.Model(latent, image, name=name)
 
 
@@ -147,10 +181,10 @@ def convolutional_body(
 ) -> tuple[Any, Any]:
     """Return the input and the flattened features of strided convolutions, which discriminator and encoder share.
 
-    The image is rescaled to [-1, 1], and each convolution halves the size. ``wrap`` is applied to every layer with weights
-    (spectral normalisation).
+    The image is rescaled to [-1, 1], and each convolution halves the size, rounded up: it pads odd sizes with zeros.
+    ``wrap`` is applied to every layer with weights (spectral normalisation).
     """
-    image = keras.Input(validate.image_shape(image_shape, halvings=len(filters)), name="image")
+    image = keras.Input(validate.image_shape(image_shape), name="image")
     x = layers.Rescaling(2.0, offset=-1.0)(image)
     for stage, count in enumerate(filters):
         # The first layer is not normalised: the network could not distinguish a dark batch from a bright one.

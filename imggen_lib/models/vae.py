@@ -101,11 +101,11 @@ def image_encoder(
     Parameters
     ----------
     image_shape : tuple of int
-        ``(height, width, channels)``; height and width must be divisible by ``2 ** len(filters)``.
+        ``(height, width, channels)``, any size.
     latent_dim : int
         Number of latent dimensions.
     filters : sequence of int
-        Channels after each halving.
+        Channels after each halving, which rounds up.
     hidden : int
         Units of the dense layer before the outputs.
 
@@ -117,7 +117,7 @@ def image_encoder(
     Raises
     ------
     ValueError
-        If height or width is not divisible as often as needed.
+        If ``image_shape`` is not the shape of an image, or a number is not positive.
 
     Examples
     --------
@@ -259,7 +259,9 @@ class VAE(GenerativeModel):
         The code is sampled by the reparameterisation ``mean + std * noise``.
         """
         mean, log_variance = self.encoder(images, training=training)
-        position = mean + ops.exp(0.5 * log_variance) * keras.random.normal(ops.shape(mean), seed=self.noise)
+        position = mean + ops.exp(0.5 * log_variance) * keras.random.normal(
+            ops.shape(mean), dtype="float32", seed=self.noise
+        )
         if condition is not None:
             position = ops.concatenate([position, condition], axis=-1)
             mean = mean - self._centre_tensor(condition)

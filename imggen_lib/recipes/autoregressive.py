@@ -18,13 +18,18 @@ def _build_pixelcnn(
     filters: int = 48,
     blocks: int = 12,
     mixtures: int = 8,
+    max_size: int = 32,
     ema_momentum: float = 0.999,
 ) -> PixelCNN:
-    """Build a PixelCNN, conditional if the dataset has labels. It has no random numbers in training, so no seed."""
+    """Build a PixelCNN, conditional if the dataset has labels. It has no random numbers in training, so no seed.
+
+    Images of more than ``max_size`` pixels on a side are modelled at a reduced size.
+    """
     from imggen_lib import models
 
-    network = models.pixel_network(image_shape, filters=filters, blocks=blocks, mixtures=mixtures, num_classes=num_classes)
-    return models.PixelCNN(network, num_classes=num_classes, ema_momentum=ema_momentum)
+    shape = models.reduced_shape(image_shape, max_size)
+    network = models.pixel_network(shape, filters=filters, blocks=blocks, mixtures=mixtures, num_classes=num_classes)
+    return models.PixelCNN(network, image_shape=image_shape, num_classes=num_classes, ema_momentum=ema_momentum)
 
 
 RECIPES = (

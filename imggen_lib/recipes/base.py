@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,7 +13,21 @@ from imggen_lib import _validation as validate
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["Budget", "Recipe"]
+__all__ = ["Budget", "Recipe", "generator_filters"]
+
+
+def generator_filters(image_shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the channels of :func:`imggen_lib.models.blocks.image_generator` where a recipe does not set them.
+
+    Images of more than 64 pixels on a side are doubled four times instead of two, with few channels at full size. The dense
+    layer before the coarse image then has at most 2 million weights up to 128x128 pixels.
+
+    Examples
+    --------
+    >>> generator_filters((28, 28, 1)), generator_filters((128, 128, 3))
+    ((64, 32), (128, 64, 32, 16))
+    """
+    return (64, 32) if max(image_shape[:2]) <= 64 else (128, 64, 32, 16)
 
 
 @dataclasses.dataclass(frozen=True)

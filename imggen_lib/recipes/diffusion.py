@@ -16,14 +16,20 @@ def _build_diffusion(
     num_classes: int | None,
     seed: int,
     *,
-    filters: Sequence[int] = (48, 96),
+    filters: Sequence[int] | None = None,
     blocks: int = 2,
     label_dropout: float = 0.1,
     ema_momentum: float = 0.999,
 ) -> Diffusion:
-    """Build a diffusion model with a U-Net, conditional if the dataset has labels."""
+    """Build a diffusion model with a U-Net, conditional if the dataset has labels.
+
+    Above 64 pixels on a side, a third level keeps the cost of self-attention bounded, which grows with the square of the
+    number of positions.
+    """
     from imggen_lib import models
 
+    if filters is None:
+        filters = (48, 96) if max(image_shape[:2]) <= 64 else (48, 96, 192)
     network = models.image_unet(image_shape, num_classes=num_classes, filters=filters, blocks=blocks)
     return models.Diffusion(
         network, num_classes=num_classes, label_dropout=label_dropout, ema_momentum=ema_momentum, seed=seed

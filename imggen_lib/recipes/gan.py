@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imggen_lib.recipes.base import Budget, Recipe
+from imggen_lib.recipes.base import Budget, Recipe, generator_filters
 
 if TYPE_CHECKING:
     from imggen_lib.models.gan import GAN
@@ -17,14 +17,15 @@ def _build_gan(
     seed: int,
     *,
     latent_dim: int = 64,
-    filters: Sequence[int] = (64, 32),
+    filters: Sequence[int] | None = None,
     conditional: bool = False,
     loss: str = "non_saturating",
     ema_momentum: float = 0.999,
 ) -> GAN:
-    """Build a GAN whose discriminator has the generator's channels in reverse order."""
+    """Build a GAN whose discriminator has the generator's channels in reverse order; by default they depend on the size."""
     from imggen_lib import models
 
+    filters = generator_filters(image_shape) if filters is None else filters
     classes = num_classes if conditional else None
     return models.GAN(
         models.image_generator(image_shape, latent_dim, filters=filters, num_classes=classes),

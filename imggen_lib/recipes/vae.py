@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imggen_lib.recipes.base import Budget, Recipe
+from imggen_lib.recipes.base import Budget, Recipe, generator_filters
 
 if TYPE_CHECKING:
     from imggen_lib.models.vae import VAE
@@ -16,15 +17,19 @@ def _build_vae(
     seed: int,
     *,
     latent_dim: int = 100,
+    filters: Sequence[int] | None = None,
     beta: float = 1.0,
     conditional: bool = False,
 ) -> VAE:
-    """Build a VAE with a convolutional encoder and decoder."""
+    """Build a VAE whose encoder has the decoder's channels in reverse order; by default they depend on the size."""
     from imggen_lib import models
 
+    filters = generator_filters(image_shape) if filters is None else filters
     classes = num_classes if conditional else None
-    encoder = models.image_encoder(image_shape, latent_dim)
-    decoder = models.image_generator(image_shape, latent_dim, batch_norm=False, num_classes=classes, name="decoder")
+    encoder = models.image_encoder(image_shape, latent_dim, filters=filters[::-1])
+    decoder = models.image_generator(
+        image_shape, latent_dim, filters=filters, batch_norm=False, num_classes=classes, name="decoder"
+    )
     return models.VAE(encoder, decoder, num_classes=classes, beta=beta, seed=seed)
 
 

@@ -2,6 +2,8 @@
 
 from imggen_lib.models.autoregressive.causal import CausalBlock, CausalConvolution, pixel_network
 from imggen_lib.models.autoregressive.logistic_mixture import pixel_log_probability
-from imggen_lib.models.autoregressive.pixelcnn import PixelCNN
+from imggen_lib.models.autoregressive.pixelcnn import PixelCNN, reduced_shape
 
-__all__ = ["CausalBlock", "CausalConvolution", "PixelCNN", "pixel_log_probability", "pixel_network"]
+__all__ = [
+    "CausalBlock", "CausalConvolution", "PixelCNN", "pixel_log_probability", "pixel_network", "reduced_shape",
+]  # fmt: skip

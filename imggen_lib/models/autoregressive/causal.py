@@ -149,15 +149,16 @@ class CausalBlock(layers.Layer):
 
     def build(self, x_shape: tuple[Any, ...], condition_shape: tuple[Any, ...] | None = None) -> None:
         """Create the layers; the one for the condition only if there is a condition."""
-        convolution = CausalConvolution(self.filters, dilation_rate=self.dilation_rate, name="convolution")
+        options = {"dtype": self.dtype_policy}
+        convolution = CausalConvolution(self.filters, dilation_rate=self.dilation_rate, name="convolution", **options)
         convolution.build(x_shape)
         self.condition_projection: Any = None
         if condition_shape is not None:
-            self.condition_projection = layers.Dense(self.filters, use_bias=False, name="condition")
+            self.condition_projection = layers.Dense(self.filters, use_bias=False, name="condition", **options)
             self.condition_projection.build(condition_shape)
         # Assigned after the projection: the order of assignment is the order of the weights.
         self.convolution = convolution
-        self.dense = layers.Dense(self.filters, kernel_initializer="zeros", name="dense")
+        self.dense = layers.Dense(self.filters, kernel_initializer="zeros", name="dense", **options)
         self.dense.build((*x_shape[:-1], self.filters))
         super().build(x_shape)
 
@@ -183,6 +184,9 @@ def pixel_network(
     name: str = "pixelcnn",
 ) -> keras.Model:
     """Build the network of a PixelCNN: a causal convolution, residual blocks, and a dense layer at each pixel.
+
+    All layers compute in single precision, whatever Keras's dtype policy is: an exact likelihood needs it, and
+    :mod:`imggen_lib.models.autoregressive.cache` samples in single precision.
 
     Parameters
     ----------
@@ -216,14 +220,16 @@ def pixel_network(
     >>> pixel_network((28, 28, 3), blocks=2).output_shape
     (None, 28, 28, 80)
     """
-    image = keras.Input(validate.image_shape(image_shape), name="image")
-    condition = keras.Input((num_classes,), name="condition") if validate.condition_size(num_classes) else None
+    image = keras.Input(validate.image_shape(image_shape), name="image", dtype="float32")
+    condition = None
+    if validate.condition_size(num_classes):
+        condition = keras.Input((num_classes,), name="condition", dtype="float32")
     # A last channel of ones distinguishes the image from the zeros around it.
     x = ops.pad(image, ((0, 0), (0, 0), (0, 0), (0, 1)), constant_values=1.0)
-    x = CausalConvolution(filters, kernel_size=(4, 7), mask_type="A", name="first")(x)
+    x = CausalConvolution(filters, kernel_size=(4, 7), mask_type="A", name="first", dtype="float32")(x)
     for index in range(validate.integer(blocks, "blocks")):
         rate = DILATION_RATES[index % len(DILATION_RATES)]
-        x = CausalBlock(filters, dilation_rate=rate, name=f"block_{index}")(x, condition)
+        x = CausalBlock(filters, dilation_rate=rate, name=f"block_{index}", dtype="float32")(x, condition)
     width = validate.integer(mixtures, "mixtures") * parameters_per_component(image.shape[-1])
     x = layers.Dense(width, name="distribution", dtype="float32")(ops.relu(x))
     return keras.Model(image if condition is None else [image, condition], x, name=name)

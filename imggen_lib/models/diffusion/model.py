@@ -125,14 +125,15 @@ class Diffusion(GenerativeModel):
         """Return the mean squared error of the velocity, at angles that are spaced evenly over the batch."""
         n = ops.shape(images)[0]
         # One random offset for the whole batch: every angle is uniform, and the batch covers the interval evenly.
-        offset = keras.random.uniform((), seed=self.noise)
+        offset = keras.random.uniform((), dtype="float32", seed=self.noise)
         fraction = (ops.arange(n, dtype="float32") + offset) / ops.cast(n, "float32")
         angle = ops.reshape(fraction * (math.pi / 2), (-1, 1))
         angle_of_pixel = ops.reshape(angle, (-1, 1, 1, 1))
-        clean, noise = 2 * images - 1, keras.random.normal(ops.shape(images), seed=self.noise)
+        clean = 2 * images - 1
+        noise = keras.random.normal(ops.shape(images), dtype="float32", seed=self.noise)
         inputs = [schedule.mix(clean, noise, angle_of_pixel), angle]
         if condition is not None:
-            kept = keras.random.uniform((n, 1), seed=self.noise) >= self.label_dropout
+            kept = keras.random.uniform((n, 1), dtype="float32", seed=self.noise) >= self.label_dropout
             inputs.append(condition * ops.cast(kept, "float32"))
         predicted = self.network(inputs, training=training)
         return ops.mean(ops.square(predicted - schedule.velocity(clean, noise, angle_of_pixel)))
@@ -204,7 +205,8 @@ class Diffusion(GenerativeModel):
         guidance_scale : float
             See :meth:`predict_velocity`.
         eta : float
-            Stochasticity, in [0, 1]: 0 solves the differential equation (DDIM), 1 is the sampler of DDPM.
+            Stochasticity, in [0, 1]: 0 solves the differential equation (DDIM), 1 is the sampler of DDPM. If it is
+            positive, the noise added in the steps depends on n: a smaller n does not give the first images of a larger n.
         order : int
             1 uses the network's estimate of the clean images at the beginning of each step; 2 extrapolates the last two
             estimates to its middle, which is more accurate at the same cost. With a positive ``eta`` the order is 1.

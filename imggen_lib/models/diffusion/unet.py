@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from imggen_lib import _validation as validate
+from imggen_lib.models.blocks import rounding_border
 
 __all__ = ["image_unet"]
 
@@ -29,12 +30,13 @@ def image_unet(
 
     The encoder halves the size once per level, the decoder doubles it again, and skip connections concatenate the encoder's
     features of each level to the decoder's. At the lowest resolution, self-attention connects all positions. Embeddings of
-    angle and condition are added, and modulate every residual block by adaptive group normalisation.
+    angle and condition are added, and modulate every residual block by adaptive group normalisation. An image whose size
+    cannot be halved that often gets a border of zeros, which is cropped from the output.
 
     Parameters
     ----------
     image_shape : tuple of int
-        ``(height, width, channels)``; height and width must be divisible by ``2 ** len(filters)``.
+        ``(height, width, channels)``, any size.
     num_classes : int, optional
         Size of the condition. The embedding of the condition has no bias, so a row of zeros means "no condition".
     filters : sequence of int
@@ -51,7 +53,7 @@ def image_unet(
     Raises
     ------
     ValueError
-        If height or width is not divisible as often as needed, or a number of channels is not a multiple of 8.
+        If ``image_shape`` is not the shape of an image, or a number of channels is not a multiple of 8.
 
     References
     ----------
@@ -71,12 +73,14 @@ def image_unet(
         raise ValueError(
             f"filters is {tuple(filters)}; expected multiples of {GROUPS}: group normalisation uses {GROUPS} groups"
         )
-    image = keras.Input(validate.image_shape(image_shape, halvings=len(filters)), name="image")
+    image = keras.Input(validate.image_shape(image_shape), name="image")
     angle = keras.Input((1,), name="angle")
     condition = keras.Input((num_classes,), name="condition") if validate.condition_size(num_classes) else None
     embedding = _embed(angle, condition, 2 * filters[-1])
 
-    x, skips = image, []
+    border = rounding_border(image_shape, len(filters))
+    padded = border != ((0, 0), (0, 0))
+    x, skips = layers.ZeroPadding2D(border, name="pad")(image) if padded else image, []
     for level, count in enumerate(filters):
         x = layers.Conv2D(count, 4, strides=2, padding="same", name=f"down_{level}")(x)
         for index in range(blocks):
@@ -97,7 +101,10 @@ def image_unet(
         image.shape[-1], 4, strides=2, padding="same", kernel_initializer="zeros", name="velocity", dtype="float32"
     )
     inputs = [image, angle] if condition is None else [image, angle, condition]
-    return keras.Model(inputs, to_image(_norm_and_silu(x, "velocity_norm")), name=name)
+    velocity = to_image(_norm_and_silu(x, "velocity_norm"))
+    if padded:
+        velocity = layers.Cropping2D(border, name="crop", dtype="float32")(velocity)
+    return keras.Model(inputs, velocity, name=name)
 
 
 def _embed(angle: Any, condition: Any, size: int) -> Any:

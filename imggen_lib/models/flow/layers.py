@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ from keras import layers, ops
 
 from imggen_lib import _validation as validate
 
-__all__ = ["Coupling", "Invertible", "Squeeze", "Standardise", "invert_network"]
+__all__ = ["Augment", "Coupling", "Invertible", "Squeeze", "Standardise", "invert_network"]
 
 
 class Invertible(layers.Layer):
@@ -58,6 +59,62 @@ def invert_network(network: keras.Model, latent: Any, condition: Any = None) -> 
 def invertible_layers(network: keras.Model) -> list[Invertible]:
     """Return the invertible layers of a network in order of application."""
     return [layer for layer in network.layers if isinstance(layer, Invertible)]
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class Augment(Invertible):
+    r"""Append rows below and columns to the right of an image, with standard normal values that are given.
+
+    The flow then models image x and border b together. With q for the density of the border,
+
+    .. math:: \log p(x) \ge \mathbb{E}_{b \sim q}[\log p(x, b) - \log q(b)],
+
+    with equality if the border is independent of the image in the model, too. The log-determinant of this layer is
+    :math:`-\log q(b)`, so the log-density of a flow that begins with it is the right side for one b. The inverse removes
+    the border.
+
+    Parameters
+    ----------
+    rows, columns : int
+        How many to append; at least 0.
+
+    References
+    ----------
+    Huang, Dinh and Courville, "Augmented normalizing flows: bridging the gap between generative flows and latent variable
+    models", arXiv:2002.07101, 2020.
+
+    Examples
+    --------
+    >>> layer, image = Augment(1, 0), ops.ones((1, 1, 2, 1))
+    >>> y, log_det = layer(image, border=ops.full((1, 2, 2, 1), 3.0))
+    >>> ops.convert_to_numpy(y)[0, :, :, 0]
+    array([[1., 1.],
+           [3., 3.]], dtype=float32)
+    >>> bool(ops.all(layer.invert(y) == image))
+    True
+    """
+
+    def __init__(self, rows: int, columns: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows = validate.integer(rows, "rows", minimum=0)
+        self.columns = validate.integer(columns, "columns", minimum=0)
+
+    def call(self, x: Any, condition: Any = None, border: Any = None) -> tuple[Any, Any]:
+        """Append the border. ``border`` has the shape of the output; its values over the image are not used."""
+        height, width = x.shape[1:3]
+        mask = np.ones((1, height + self.rows, width + self.columns, 1), np.float32)
+        mask[:, :height, :width] = 0
+        y = ops.pad(x, ((0, 0), (0, self.rows), (0, self.columns), (0, 0))) + border * mask
+        return y, 0.5 * ops.sum((ops.square(border) + math.log(2 * math.pi)) * mask, axis=(1, 2, 3))
+
+    def invert(self, y: Any, condition: Any = None) -> Any:
+        """Remove the border."""
+        height, width = y.shape[1:3]
+        return y[:, : height - self.rows, : width - self.columns]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that build the same layer."""
+        return {**super().get_config(), "rows": self.rows, "columns": self.columns}
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -136,13 +193,14 @@ class Coupling(Invertible):
         self.kept = channels // 2
         # The Q factor of a Gaussian matrix is a random rotation.
         rotation = np.linalg.qr(np.random.default_rng(self.seed).standard_normal((channels, channels)))[0]
-        self.rotation = rotation.astype(np.float32)
+        self.rotation = rotation.astype(self.compute_dtype)
         input_channels = self.kept + (0 if condition_shape is None else condition_shape[-1])
-        x = inputs = keras.Input((*x_shape[1:-1], input_channels))
-        x = layers.Conv2D(self.filters, 3, padding="same", activation="relu", name="conv_0")(x)
-        x = layers.Conv2D(self.filters, 1, activation="relu", name="conv_1")(x)
+        x = inputs = keras.Input((*x_shape[1:-1], input_channels), dtype=self.compute_dtype)
+        options = {"padding": "same", "dtype": self.dtype_policy}
+        x = layers.Conv2D(self.filters, 3, activation="relu", name="conv_0", **options)(x)
+        x = layers.Conv2D(self.filters, 1, activation="relu", name="conv_1", **options)(x)
         changed = channels - self.kept
-        x = layers.Conv2D(2 * changed, 3, padding="same", kernel_initializer="zeros", name="scale_and_shift")(x)
+        x = layers.Conv2D(2 * changed, 3, kernel_initializer="zeros", name="scale_and_shift", **options)(x)
         self.network = keras.Model(inputs, x, name="network")
         super().build(x_shape)
 

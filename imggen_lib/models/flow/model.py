@@ -23,7 +23,7 @@ from imggen_lib.models.base import GenerativeModel, check_network, serialize
 from imggen_lib.models.blocks import predict
 from imggen_lib.models.ema import MovingAverage
 from imggen_lib.models.flow.dequantization import images_to_logits, logits_to_images
-from imggen_lib.models.flow.layers import Coupling, Squeeze, Standardise, invert_network, invertible_layers
+from imggen_lib.models.flow.layers import Augment, Coupling, Squeeze, Standardise, invert_network, invertible_layers
 
 __all__ = ["Flow", "flow_network"]
 
@@ -38,10 +38,14 @@ def flow_network(
 ) -> keras.Model:
     """Build a chain of invertible layers: standardise; squeeze and couple, once for each entry of ``filters``; standardise.
 
+    If height or width is not divisible by ``2 ** len(filters)``, the chain begins by appending a border of noise
+    (:class:`imggen_lib.models.flow.layers.Augment`). All layers compute in single precision, whatever Keras's dtype policy
+    is, because the inverse and the density need it.
+
     Parameters
     ----------
     image_shape : tuple of int
-        ``(height, width, channels)``; height and width must be divisible by ``2 ** len(filters)``.
+        ``(height, width, channels)``, any size.
     filters : sequence of int
         Hidden channels of the couplings after each squeezing.
     couplings : int
@@ -52,13 +56,14 @@ def flow_network(
     Returns
     -------
     keras.Model
-        From ``(n, height, width, channels)``, and ``(n, num_classes)`` if the flow is conditional, to as many values in
-        another shape and the log-determinant ``(n,)``.
+        From ``(n, height, width, channels)``, ``(n, num_classes)`` if the flow is conditional, and standard normal values
+        of the rounded size if there is a border; to the image's and the border's values in another shape, and the
+        log-determinant ``(n,)``.
 
     Raises
     ------
     ValueError
-        If height or width is not divisible as often as needed.
+        If ``image_shape`` is not the shape of an image, or a number is not positive.
 
     Examples
     --------
@@ -68,18 +73,29 @@ def flow_network(
     >>> [output.shape for output in network.outputs]
     [(None, 4, 4, 4), (None,)]
     """
-    image = keras.Input(validate.image_shape(image_shape, halvings=len(filters)), name="image")
-    condition = keras.Input((num_classes,), name="condition") if validate.condition_size(num_classes) else None
-    chain = [Standardise(name="standardise_image")]
+    height, width, channels = validate.image_shape(image_shape)
+    inputs = [keras.Input((height, width, channels), name="image", dtype="float32")]
+    condition = None
+    if validate.condition_size(num_classes):
+        condition = keras.Input((num_classes,), name="condition", dtype="float32")
+        inputs.append(condition)
+    chain = [Standardise(name="standardise_image", dtype="float32")]
     for level, count in enumerate(filters):
-        chain.append(Squeeze(name=f"squeeze_{level}"))
+        chain.append(Squeeze(name=f"squeeze_{level}", dtype="float32"))
         for index in range(validate.integer(couplings, "couplings")):
-            chain.append(Coupling(count, seed=100 * level + index, name=f"coupling_{level}_{index}"))
-    x, total = image, 0.0
-    for layer in [*chain, Standardise(name="standardise_latent")]:
+            name_of_layer = f"coupling_{level}_{index}"
+            chain.append(Coupling(count, seed=100 * level + index, name=name_of_layer, dtype="float32"))
+    chain.append(Standardise(name="standardise_latent", dtype="float32"))
+    x, total = inputs[0], 0.0
+    rows, columns = (-size % 2 ** len(filters) for size in (height, width))
+    if rows or columns:
+        border = keras.Input((height + rows, width + columns, channels), name="border", dtype="float32")
+        inputs.append(border)
+        x, total = Augment(rows, columns, name="augment", dtype="float32")(x, border=border)
+    for layer in chain:
         x, log_det = layer(x, condition)
         total = total + log_det
-    return keras.Model(image if condition is None else [image, condition], [x, total], name=name)
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], [x, total], name=name)
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -100,7 +116,7 @@ class Flow(GenerativeModel):
     ema_momentum : float
         Momentum of the moving average of the weights, in [0, 1]. Sampling and ``log_prob`` use the average.
     seed : int
-        Of the dequantisation in training.
+        Of the dequantisation and the border in training.
 
     Raises
     ------
@@ -130,10 +146,14 @@ class Flow(GenerativeModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, **kwargs)
-        condition = [] if num_classes is None else [(num_classes,)]
+        chain = invertible_layers(network)
+        augmented = bool(chain) and isinstance(chain[0], Augment)
+        # Shape of the border's noise, the last input of the network; None if the image needs no border.
+        self.border_shape = tuple(network.inputs[-1].shape[1:]) if augmented else None
+        others = [(num_classes,)] * (num_classes is not None) + [self.border_shape] * augmented
         check_network(
             network,
-            lambda inputs, outputs: bool(invertible_layers(network)) and inputs[1:] == condition and outputs[1:] == [()],
+            lambda inputs, outputs: bool(chain) and inputs[1:] == others and outputs[1:] == [()],
             f"a chain of invertible layers, conditional if num_classes is given: use flow_network with "
             f"num_classes={num_classes}",
         )
@@ -151,7 +171,7 @@ class Flow(GenerativeModel):
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """Shape of the latent array of an image."""
+        """Shape of the latent array of an image, with its border if the image needs one."""
         return tuple(self.network.outputs[0].shape[1:])
 
     @property
@@ -161,21 +181,27 @@ class Flow(GenerativeModel):
 
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the mean negative log-density, in nats per value of an image."""
-        uniform = keras.random.uniform(ops.shape(images), seed=self.noise)
+        uniform = keras.random.uniform(ops.shape(images), dtype="float32", seed=self.noise)
         logits, log_det = images_to_logits(images, uniform)
-        latent, network_log_det = self.network(logits if condition is None else [logits, condition], training=training)
+        border = None
+        if self.border_shape is not None:
+            border = keras.random.normal((ops.shape(images)[0], *self.border_shape), dtype="float32", seed=self.noise)
+        latent, network_log_det = self.network(_network_inputs(logits, condition, border), training=training)
         log_density = _normal_log_density(latent) + network_log_det + log_det
         return -ops.mean(log_density) / math.prod(self.image_shape)
 
     def log_prob(self, images: ArrayLike, *, seed: int, labels: ArrayLike | None = None) -> NDArray[np.floating]:
         """Return the exact log-density of each dequantised image, in nats.
 
+        If the image needs a border (its size cannot be halved as often as the network squeezes), it is an estimate with one
+        random border, whose mean is a lower bound; see :class:`imggen_lib.models.flow.layers.Augment`.
+
         Parameters
         ----------
         images : array_like
             ``(n, height, width, channels)`` in [0, 1]. Values between two of the 256 levels are rounded.
         seed : int
-            Of the dequantisation.
+            Of the dequantisation, and of the border.
         labels : array_like, optional
             As in :meth:`sample`; required if the flow is conditional.
 
@@ -194,7 +220,10 @@ class Flow(GenerativeModel):
         rng = np.random.default_rng(validate.integer(seed, "seed", minimum=0))
         values, log_det = (ops.convert_to_numpy(part) for part in images_to_logits(images, rng.uniform(size=images.shape)))
         logits = values.astype(np.float32)
-        latent, network_log_det = predict(self.average.network, logits if condition is None else [logits, condition])
+        border = None
+        if self.border_shape is not None:
+            border = rng.standard_normal((len(images), *self.border_shape)).astype(np.float32)
+        latent, network_log_det = predict(self.average.network, _network_inputs(logits, condition, border))
         return ops.convert_to_numpy(_normal_log_density(latent)) + network_log_det + log_det
 
     def generate(self, latent: ArrayLike, *, labels: ArrayLike | None = None) -> NDArray[np.float32]:
@@ -239,6 +268,12 @@ class Flow(GenerativeModel):
         """Return the arguments that :meth:`from_config` builds the same model from."""
         network = serialize(self.network)
         return {**super().get_config(), "network": network, "ema_momentum": self.ema_momentum, "seed": self.seed}
+
+
+def _network_inputs(*inputs: Any) -> Any:
+    """Return the inputs that are not None as Keras takes them: a list, or the only one."""
+    given = [value for value in inputs if value is not None]
+    return given if len(given) > 1 else given[0]
 
 
 def _normal_log_density(z: Any) -> Any:

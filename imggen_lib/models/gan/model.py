@@ -183,7 +183,7 @@ class GAN(GenerativeModel):
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the sum of both networks' losses, and of the penalty times its weight."""
         generator_loss, discriminator_loss = LOSSES[self.loss_name]
-        latent = keras.random.normal((ops.shape(images)[0], self.latent_dim), seed=self.noise)
+        latent = keras.random.normal((ops.shape(images)[0], self.latent_dim), dtype="float32", seed=self.noise)
         inputs = latent if condition is None else ops.concatenate([latent, condition], axis=-1)
         real_logits = self.discriminator(images, training=training)
         fake = self.generator(inputs, training=training)
@@ -211,7 +211,7 @@ class GAN(GenerativeModel):
 
         if self.penalty == "r1":
             return r1_penalty(critic, real)
-        fraction = keras.random.uniform((ops.shape(real)[0], *[1] * (len(real.shape) - 1)), seed=self.noise)
+        fraction = keras.random.uniform((ops.shape(real)[0], 1, 1, 1), dtype="float32", seed=self.noise)
         return gradient_penalty(critic, real, fake, fraction)
 
     def generate(self, latent: ArrayLike, *, labels: ArrayLike | None = None) -> NDArray[np.float32]:

@@ -33,9 +33,9 @@ def image_discriminator(
     Parameters
     ----------
     image_shape : tuple of int
-        ``(height, width, channels)``; height and width must be divisible by ``2 ** len(filters)``.
+        ``(height, width, channels)``, any size.
     filters : sequence of int
-        Channels after each halving.
+        Channels after each halving, which rounds up.
     hidden : int
         Units of the dense layer before the last.
     batch_norm : bool
@@ -58,7 +58,7 @@ def image_discriminator(
     Raises
     ------
     ValueError
-        If height or width is not divisible as often as needed, or both normalisations are requested.
+        If ``image_shape`` is not the shape of an image, or both normalisations are requested.
 
     References
     ----------
