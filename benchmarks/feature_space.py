@@ -374,6 +374,8 @@ def write_plot(results: dict[str, Any]) -> None:
 
     names = [*DISTORTIONS, "missing classes"]
     figure, axes = plt.subplots(len(results), len(names), figsize=(15, 7), sharey=True, constrained_layout=True)
+    for axis, distortion in zip(axes[0], names, strict=True):
+        axis.set_title(distortion)
     for row, (name, (curves, _)) in zip(axes, results.items(), strict=True):
         row[0].set_ylabel(f"{name}\ndistance / largest")
         for axis, distortion in zip(row, names, strict=True):
@@ -383,7 +385,7 @@ def write_plot(results: dict[str, Any]) -> None:
                     x = range(len(curve)) if strengths is None else strengths
                     style = {"color": f"C{index}", "linewidth": 2.5 if index == 0 else 1, "label": space}
                     axis.plot(x, np.array(curve) / max(curve), **style)
-            axis.set_title(distortion if row is axes[0] else "")
+            axis.set_visible(distortion in next(iter(curves.values())))
             axis.set_xlabel("strength" if distortion in DISTORTIONS else "classes removed")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(PLOT, dpi=80)

@@ -152,15 +152,14 @@ def test_score_of_very_few_images_leaves_out_the_measures_with_neighbours(folder
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
-def test_score_takes_the_features_by_name_and_a_dataset_of_other_images(folder, capsys):
-    marbles = datasets.load("marbles")
-    np.savez("a.npz", images=marbles.x_train[:20])
-    assert cli.main(["score", "a.npz", "--against", "marbles"]) == 0
+def test_score_takes_the_features_by_name_and_a_dataset_of_other_images(folder, capsys, digits):
+    np.savez("a.npz", images=digits.x_train[:20])
+    assert cli.main(["score", "a.npz", "--against", "digits"]) == 0
     printed = capsys.readouterr().out
-    assert "test images of marbles" in printed and "features image_statistics" in printed
-    assert cli.main(["score", "a.npz", "--dataset", "marbles", "--features", "image_statistics"]) == 0
+    assert "test images of digits" in printed and "features image_statistics" in printed
+    assert cli.main(["score", "a.npz", "--dataset", "digits", "--features", "image_statistics"]) == 0
     assert capsys.readouterr().out == printed
-    assert "features is 'vgg'" in error_line(capsys, "score", "a.npz", "--against", "marbles", "--features", "vgg")
+    assert "features is 'vgg'" in error_line(capsys, "score", "a.npz", "--against", "digits", "--features", "vgg")
 
 
 @pytest.fixture
