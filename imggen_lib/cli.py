@@ -281,8 +281,6 @@ def _real_images(against: str | None, image_shape: tuple[int, ...]) -> datasets.
 def _read_folder(path: str, image_shape: tuple[int, ...]) -> datasets.Dataset:
     if len(image_shape) != 3 or image_shape[2] not in (1, 3):
         raise ValueError(f"the images have the shape {image_shape}; expected (height, width, 1) or (height, width, 3)")
-    from imggen_lib.datasets import from_folder  # type: ignore[attr-defined]
-
     # Half of the images are the reference, and the baseline is computed from the others.
     height, width, channels = image_shape
     mode: Literal["grey", "rgb"] = "grey" if channels == 1 else "rgb"
