@@ -383,6 +383,15 @@ def test_a_single_label_for_a_batch_is_refused(built):
     )
 
 
+def test_a_gan_of_points_takes_any_values_of_the_right_shape():
+    generator, discriminator = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(n)]) for n in (2, 1))
+    gan = models.GAN(generator, discriminator)
+    gan.compile(optimizer="sgd", run_eagerly=True)
+    gan.fit(np.random.default_rng(0).normal(size=(8, 2)), batch_size=4, verbose=0)
+    assert int(gan.optimizer.iterations) == 2
+    refuses(lambda: gan.fit(np.zeros((8, 3)), verbose=0), ValueError, r"x has the shape \(8, 3\); expected \(n, 2\)")
+
+
 def test_an_unconditional_model_ignores_labels():
     model = constant()
     model.fit(random_images(), LABELS + 7, batch_size=4, verbose=0)

@@ -119,7 +119,7 @@ class GenerativeModel(keras.Model):
         condition = None if self.num_classes is None else self._condition_tensor(y)
         # Data may be float64, and `fit` takes grey images without an axis of channels.
         images = ops.cast(x, "float32")
-        images = ops.expand_dims(images, -1) if len(images.shape) == 3 else images
+        images = ops.expand_dims(images, -1) if len(images.shape) == len(self.image_shape) == 3 else images
         loss = self.generative_loss(images, condition, training=training)
         if training and self.average is not None:
             self.average.update(self.ema_source)
@@ -273,9 +273,10 @@ class GenerativeModel(keras.Model):
         array = ops.convert_to_numpy(images)
         if array.dtype.name == "bfloat16":  # not one of NumPy's own types
             array = array.astype(np.float32)
-        if array.dtype.kind != "f" or array.size == 0 or (array < 0).any() or (array > 1).any():
-            validate.image(array, name, ndim=(3, 4))  # raises the right error; NaN passes, and StopIfDiverged reports it
         shape = self.image_shape
+        is_image = len(shape) == 3  # a GAN may also model points, which have any values
+        if is_image and (array.dtype.kind != "f" or array.size == 0 or (array < 0).any() or (array > 1).any()):
+            validate.image(array, name, ndim=(3, 4))  # raises the right error; NaN passes, and StopIfDiverged reports it
         if array.shape[1:] != shape and (*array.shape[1:], 1) != shape:
             raise ValueError(
                 f"{name} has the shape {array.shape}; expected (n, {', '.join(map(str, shape))}): resize or crop the "

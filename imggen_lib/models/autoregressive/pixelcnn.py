@@ -172,7 +172,8 @@ class PixelCNN(GenerativeModel):
         """Average images over blocks. Blocks that extend beyond the image are averaged inside it."""
         if self.block_size == 1:
             return images
-        return ops.average_pool(images, self.block_size, padding="same", data_format="channels_last")
+        size = self.block_size
+        return ops.average_pool(images, size, strides=size, padding="same", data_format="channels_last")
 
     def _enlarge(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Interpolate reduced images to the whole size."""

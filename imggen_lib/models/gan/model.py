@@ -211,7 +211,8 @@ class GAN(GenerativeModel):
 
         if self.penalty == "r1":
             return r1_penalty(critic, real)
-        fraction = keras.random.uniform((ops.shape(real)[0], 1, 1, 1), dtype="float32", seed=self.noise)
+        shape = (ops.shape(real)[0], *[1] * (len(real.shape) - 1))
+        fraction = keras.random.uniform(shape, dtype="float32", seed=self.noise)
         return gradient_penalty(critic, real, fake, fraction)
 
     def generate(self, latent: ArrayLike, *, labels: ArrayLike | None = None) -> NDArray[np.float32]:
