@@ -121,6 +121,7 @@ def test_a_family_without_the_required_methods_says_which_is_missing():
         Empty().sample(1, seed=0)
     with pytest.raises(NotImplementedError, match="Empty does not define image_shape"):
         _ = Empty().image_shape
+    Empty.image_shape = (8, 8, 1)
     with pytest.raises(NotImplementedError, match="Empty does not define generative_loss"):
         Empty().compute_loss(random_images())
 
