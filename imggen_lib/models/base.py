@@ -119,7 +119,7 @@ class GenerativeModel(keras.Model):
         condition = None if self.num_classes is None else self._condition_tensor(y)
         # Data may be float64, and `fit` takes grey images without an axis of channels.
         images = ops.cast(x, "float32")
-        images = ops.expand_dims(images, -1) if len(images.shape) == len(self.image_shape) == 3 else images
+        images = ops.expand_dims(images, -1) if len(images.shape) == 3 == len(self.image_shape) else images
         loss = self.generative_loss(images, condition, training=training)
         if training and self.average is not None:
             self.average.update(self.ema_source)
