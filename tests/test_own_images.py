@@ -87,6 +87,17 @@ def test_estimate_counts_parameters_and_leaves_the_model_as_it_was(digits):
         np.testing.assert_array_equal(weight, expected)
 
 
+def test_a_reduced_size_is_reported(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(size=(20, 48, 64, 1)).astype("float32"), np.arange(20) % 2
+    data = datasets.Dataset("large", x, y, x[:4], y[:4], datasets.Condition("classes", ("a", "b")))
+    small, lines = {"filters": 8, "blocks": 1, "mixtures": 2, "num_steps": 1, "batch_size": 4}, []
+    with pytest.warns(UserWarning, match="20 training images"):
+        run = training.run("pixelcnn", dataset=data, evaluate=False, report=lines.append, **small)
+    assert len(lines) == 2 and "24" in lines[1] and "32" in lines[1]
+    assert run.model.sample(1, seed=0).shape == (1, 48, 64, 1)
+
+
 QUICK = {"dataset": "digits", "num_steps": 4, "batch_size": 8}
 
 

@@ -155,7 +155,8 @@ def run(
             _check_space(model, output)
         watching = list(callbacks)
         if report is not None and isinstance(model, GenerativeModel):
-            report(str(estimate(model, data, batch_size=recipe.batch_size)))
+            for line in (str(estimate(model, data, batch_size=recipe.batch_size)), *model.notes):
+                report(line)
             if output is not None:
                 watching.append(SampleSheet(output.with_suffix(".samples.png")))
         finished = fit(
