@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io_module.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        status = arguments.command(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            status = arguments.command(arguments)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
@@ -68,6 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = error.strerror or error
         print(f"imggen: a file could not be read or written ({reason}); no existing file was changed", file=sys.stderr)
     return 1
+
+
+def _show_warning(message: Warning | str, *details: Any) -> None:
+    """Print a warning in one line, without the place in the code."""
+    print(f"imggen: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -234,12 +241,7 @@ def _score(arguments: argparse.Namespace) -> int:
     from imggen_lib import evaluation
 
     images, dataset = _images_and_real_images(arguments.source, arguments.against, evaluation.NUM_IMAGES)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        found = evaluation.score(images, dataset, features=arguments.features)
-    for warning in caught:
-        print(f"imggen: warning: {warning.message}", file=sys.stderr)
-    print(found)
+    print(evaluation.score(images, dataset, features=arguments.features))
     if len(images) > evaluation.NEIGHBOURS:
         for name, (value, real) in evaluation.measures(images, dataset, features=arguments.features).items():
             print(f"{name} {value:.3f} (as many real images: {real:.3f})")

@@ -30,6 +30,11 @@ class Estimate:
         Memory of weights, gradients, optimizer, activations and images, in units of 2**20 bytes.
     seconds_per_step : float
     seconds_per_sample : float
+
+    Examples
+    --------
+    >>> print(Estimate(1000, 250_000, 38.2, 0.05, 0.001))
+    1,000 training images; 250,000 parameters; about 38 MB of memory, 0.05 s per step, 0.016 s for 16 samples
     """
 
     images: int
