@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import numpy as np
 
@@ -72,8 +72,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _show_warning(message: Warning | str, *details: Any) -> None:
-    """Print a warning in one line, without the place in the code."""
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning in one line, without the place in the code. The parameters are those of the warnings module."""
     print(f"imggen: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
