@@ -37,12 +37,13 @@ def test_class_logits_are_a_shared_logit_plus_one_for_each_class(spectral_norm, 
 
 
 def test_spectral_normalisation_makes_the_largest_singular_value_one(rng):
+    keras.utils.set_random_seed(0)  # the power iteration converges slowly if two singular values are close
     network = models.image_discriminator((8, 8, 1), filters=(4, 8), hidden=16, batch_norm=False, spectral_norm=True)
     wrapped = [layer for layer in network.layers if isinstance(layer, keras.layers.SpectralNormalization)]
     assert len(wrapped) == 4
     for layer in wrapped:
         layer.kernel.assign(5 * np.asarray(layer.kernel))
-        layer.power_iterations = 50  # in one call, where training takes as many steps
+        layer.power_iterations = 200  # in one call, where training takes as many steps
     for _ in range(4):
         network(rng.uniform(size=(2, 8, 8, 1)), training=True)
     for layer in wrapped:
