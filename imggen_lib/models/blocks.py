@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from imggen_lib import _validation as validate
 from imggen_lib import backend
@@ -21,6 +21,9 @@ __all__ = ["LEVELS", "image_generator", "predict"]
 
 #: Levels of an 8-bit image, which likelihood models assign probabilities to.
 LEVELS = 256
+
+#: Octaves of the sinusoidal encoding of an angle.
+FREQUENCIES = 6
 
 
 def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
@@ -195,3 +198,13 @@ def convolutional_body(
             x = layers.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x)
         x = layers.LeakyReLU(0.2)(x)
     return image, layers.Flatten()(x)
+
+
+def embed(angle: Any, condition: Any, size: int) -> Any:
+    """Return the embedding of angle and condition: a sinusoidal encoding of the angle, a linear map of the condition."""
+    phases = angle * ops.convert_to_tensor([[2.0**octave for octave in range(FREQUENCIES)]])
+    features = layers.Concatenate()([ops.sin(phases), ops.cos(phases)])
+    embedding = layers.Dense(size, name="embed_angle")(features)
+    if condition is not None:
+        embedding = layers.Add()([embedding, layers.Dense(size, use_bias=False, name="embed_condition")(condition)])
+    return layers.Activation("silu")(embedding)

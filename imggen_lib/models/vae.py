@@ -5,6 +5,10 @@ The evidence lower bound (Kingma and Welling, "Auto-encoding variational Bayes",
 .. math:: \log p_\theta(x) \ge \mathbb{E}_{q_\phi(z|x)}[\log p_\theta(x|z)] - D_{KL}(q_\phi(z|x) \,\|\, p(z))
 
 The decoder of a VAE is :func:`imggen_lib.models.blocks.image_generator` without batch normalisation.
+
+The codes of the data are not distributed as the prior :math:`p(z) = \mathcal{N}(0, I)`: where the prior has codes and the
+data have none, the decoder was not trained. A second, learned prior can therefore be trained on the codes: a small
+diffusion model (see :mod:`imggen_lib.models.diffusion.vector_network`).
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ from numpy.typing import ArrayLike, NDArray
 from imggen_lib import _validation as validate
 from imggen_lib.models.base import GenerativeModel, check_network, serialize
 from imggen_lib.models.blocks import convolutional_body, predict
+from imggen_lib.models.diffusion.objective import velocity_loss
+from imggen_lib.models.diffusion.sampler import reverse_diffusion
+from imggen_lib.models.ema import MovingAverage
 
 __all__ = ["VAE", "gaussian_log_density", "image_encoder", "kl_to_standard_normal"]
 
@@ -163,8 +170,14 @@ class VAE(GenerativeModel):
     num_classes : int, optional
         Size of the condition of a conditional VAE, trained by ``fit(images, labels)``. The centre of a caption is the sum
         of the centres of its words.
+    prior : keras.Model, optional
+        The network of a diffusion model on the codes, which ``sample`` then uses; see
+        :func:`imggen_lib.models.diffusion.vector_network.vector_network`. It is trained in the same steps on the sampled
+        codes. No gradient passes from it to the encoder, so encoder and decoder are those of a VAE without it.
     beta : float
         Weight of the KL term; 1 gives the evidence lower bound.
+    ema_momentum : float
+        Momentum of the moving average of the prior's weights, in [0, 1].
     seed : int
         Of the codes in training.
 
@@ -182,7 +195,9 @@ class VAE(GenerativeModel):
     ----------
     Rybkin, Daniilidis and Levine, "Simple and effective VAE training with calibrated decoders", ICML 2021. Higgins et al.,
     "beta-VAE: learning basic visual concepts with a constrained variational framework", ICLR 2017. Sohn, Lee and Yan,
-    "Learning structured output representation using deep conditional generative models", NeurIPS 2015.
+    "Learning structured output representation using deep conditional generative models", NeurIPS 2015. Dai and Wipf,
+    "Diagnosing and enhancing VAE models", ICLR 2019, train a second model on the codes. Vahdat, Kreis and Kautz,
+    "Score-based generative modeling in latent space", NeurIPS 2021, use a diffusion model for it.
 
     Examples
     --------
@@ -205,7 +220,9 @@ class VAE(GenerativeModel):
         decoder: keras.Model,
         *,
         num_classes: int | None = None,
+        prior: keras.Model | None = None,
         beta: float = 1.0,
+        ema_momentum: float = 0.999,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -225,6 +242,8 @@ class VAE(GenerativeModel):
         )
         self.encoder = encoder
         self.decoder = decoder
+        self.prior = prior
+        self.ema_momentum = ema_momentum
         self.latent_dim = latent_dim
         self.beta = validate.real(beta, "beta", minimum=0)
         self.seed = validate.integer(seed, "seed", minimum=0)
@@ -235,12 +254,28 @@ class VAE(GenerativeModel):
             self.scaled_centres = self.add_weight(shape=(num_classes, latent_dim), initializer="zeros", name="centres")
         self.distortion_tracker = keras.metrics.Mean(name="distortion")
         self.rate_tracker = keras.metrics.Mean(name="rate")
+        if prior is not None:
+            codes, condition = [(latent_dim,)], [] if num_classes is None else [(num_classes,)]
+            check_network(
+                prior,
+                lambda inputs, outputs: inputs == [*codes, (1,), *condition] and outputs == codes,
+                f"codes {codes[0]}, angles (1,) and the condition, if there is one, to codes: use vector_network with "
+                f"size={latent_dim} and num_classes={num_classes}",
+            )
+            self.average = MovingAverage(prior, ema_momentum)
+            self.prior_noise = keras.random.SeedGenerator(seed + 1)
+            self.prior_tracker = keras.metrics.Mean(name="prior")
         self.built = True
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the images."""
         return tuple(self.encoder.input_shape[1:])
+
+    @property
+    def ema_source(self) -> keras.Model | None:
+        """The learned prior: codes are sampled with the average of its weights. None without it."""
+        return self.prior
 
     @property
     def centres(self) -> NDArray[np.float32] | None:
@@ -256,21 +291,30 @@ class VAE(GenerativeModel):
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the negative bound in nats per image: distortion (reconstruction) plus beta times rate (KL).
 
-        The code is sampled by the reparameterisation ``mean + std * noise``.
+        The code is sampled by the reparameterisation ``mean + std * noise``. The loss of a learned prior is added.
         """
         mean, log_variance = self.encoder(images, training=training)
         position = mean + ops.exp(0.5 * log_variance) * keras.random.normal(
             ops.shape(mean), dtype="float32", seed=self.noise
         )
+        codes, inputs = position, position
         if condition is not None:
-            position = ops.concatenate([position, condition], axis=-1)
-            mean = mean - self._centre_tensor(condition)
-        reconstruction = self.decoder(position, training=training)
+            centre = self._centre_tensor(condition)
+            codes, mean = position - centre, mean - centre
+            inputs = ops.concatenate([position, condition], axis=-1)
+        reconstruction = self.decoder(inputs, training=training)
         distortion = -ops.mean(gaussian_log_density(images, reconstruction, self.log_std))
         rate = ops.mean(kl_to_standard_normal(mean, log_variance))
         self.distortion_tracker.update_state(distortion)
         self.rate_tracker.update_state(rate)
-        return distortion + self.beta * rate
+        bound = distortion + self.beta * rate
+        if self.prior is None:
+            return bound
+        # With the gradient stopped at the codes, each weight has the gradient of its own loss alone.
+        codes = ops.stop_gradient(codes)
+        prior_loss = velocity_loss(self.prior, codes, condition, seed=self.prior_noise, training=training)
+        self.prior_tracker.update_state(prior_loss)
+        return bound + prior_loss
 
     def encode(
         self, images: ArrayLike, *, labels: ArrayLike | None = None
@@ -369,10 +413,63 @@ class VAE(GenerativeModel):
         log_likelihood = gaussian_log_density(images, self.decode(codes, labels=labels), self.log_std)
         return ops.convert_to_numpy(log_likelihood - kl_to_standard_normal(mean, log_variance))
 
-    def _sample(self, n: int, rng: np.random.Generator, condition: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        return self.decode(rng.standard_normal((n, self.latent_dim)), labels=condition)
+    def sample(  # type: ignore[override]  # options by name, where the base class takes any
+        self, n: int, *, seed: int, labels: ArrayLike | None = None, prior: str | None = None, steps: int = 30
+    ) -> NDArray[np.float32]:
+        """Generate images: sample codes from a prior and decode them.
+
+        Parameters
+        ----------
+        n, seed, labels
+            As in :meth:`imggen_lib.models.base.GenerativeModel.sample`.
+        prior : {None, "learned", "normal"}
+            ``"normal"`` samples the codes from N(0, I), the prior of the bound; ``"learned"`` from the model that was
+            trained on the codes. None chooses the learned prior if there is one.
+        steps : int
+            Of the learned prior's sampler.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(n, height, width, channels)`` in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If there is no such prior, if a number is out of range, or if the labels do not fit.
+        """
+        return super().sample(n, seed=seed, labels=labels, prior=prior, steps=steps)
+
+    def _sample(
+        self,
+        n: int,
+        rng: np.random.Generator,
+        condition: NDArray[np.float32] | None,
+        *,
+        prior: str | None = None,
+        steps: int = 30,
+    ) -> NDArray[np.float32]:
+        prior = ("normal" if self.prior is None else "learned") if prior is None else prior
+        if validate.choice(prior, "prior", ("learned", "normal")) == "learned" and self.prior is None:
+            raise ValueError(
+                "prior is 'learned' and this VAE was built without one: build it with prior=vector_network(...)"
+            )
+        codes = rng.standard_normal((n, self.latent_dim)).astype(np.float32)
+        if prior == "learned":
+            average = self.average.network
+
+            def velocity(noisy: NDArray[np.float32], angle: float) -> NDArray[Any]:
+                angles = np.full((n, 1), angle, np.float32)
+                return predict(
+                    average, [noisy, angles] if condition is None else [noisy, angles, condition], batch_size=4096
+                )
+
+            codes = reverse_diffusion(velocity, codes, rng=rng, steps=steps, bound=math.inf)
+        return self.decode(codes, labels=condition)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that :meth:`from_config` builds the same model from."""
         networks = {"encoder": serialize(self.encoder), "decoder": serialize(self.decoder)}
-        return {**super().get_config(), **networks, "beta": self.beta, "seed": self.seed}
+        options = {name: getattr(self, name) for name in ("beta", "ema_momentum", "seed")}
+        prior = None if self.prior is None else serialize(self.prior)
+        return {**super().get_config(), **networks, "prior": prior, **options}

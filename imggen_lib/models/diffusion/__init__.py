@@ -1,6 +1,7 @@
-"""Diffusion models: the noise schedule, the U-Net, the sampler, and the model that is trained and sampled."""
+"""Diffusion models: noise schedule, objective, networks, sampler, and the model that is trained and sampled."""
 
 from imggen_lib.models.diffusion.model import Diffusion
 from imggen_lib.models.diffusion.unet import image_unet
+from imggen_lib.models.diffusion.vector_network import vector_network
 
-__all__ = ["Diffusion", "image_unet"]
+__all__ = ["Diffusion", "image_unet", "vector_network"]

@@ -1,11 +1,8 @@
 r"""Diffusion model: a network is trained to predict the velocity of noisy images, and a sampler reverses the noising.
 
-The formulas of the noise schedule are in :mod:`imggen_lib.models.diffusion.schedule`, the sampler is in
-:mod:`imggen_lib.models.diffusion.sampler`. The loss is the mean squared error of the velocity,
-
-.. math:: \mathbb{E}_{x, \varepsilon, \varphi} \lVert \hat v(x_\varphi, \varphi) - v_\varphi \rVert^2,
-
-so the network learns the mean velocity, given the noisy image. Sampling solves the differential equation
+The formulas of the noise schedule are in :mod:`imggen_lib.models.diffusion.schedule`, the loss in
+:mod:`imggen_lib.models.diffusion.objective`, the sampler in :mod:`imggen_lib.models.diffusion.sampler`. The network learns
+the mean velocity, given the noisy image. Sampling solves the differential equation
 :math:`\mathrm{d}x = \hat v(x, \varphi)\,\mathrm{d}\varphi` from :math:`\pi/2` down to 0.
 """
 
@@ -16,13 +13,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.base import GenerativeModel, check_network, serialize
 from imggen_lib.models.blocks import predict
 from imggen_lib.models.diffusion import schedule
+from imggen_lib.models.diffusion.objective import velocity_loss
 from imggen_lib.models.diffusion.sampler import reverse_diffusion
 from imggen_lib.models.ema import MovingAverage
 
@@ -122,21 +119,9 @@ class Diffusion(GenerativeModel):
         return self.network
 
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
-        """Return the mean squared error of the velocity, at angles that are spaced evenly over the batch."""
-        n = ops.shape(images)[0]
-        # One random offset for the whole batch: every angle is uniform, and the batch covers the interval evenly.
-        offset = keras.random.uniform((), dtype="float32", seed=self.noise)
-        fraction = (ops.arange(n, dtype="float32") + offset) / ops.cast(n, "float32")
-        angle = ops.reshape(fraction * (math.pi / 2), (-1, 1))
-        angle_of_pixel = ops.reshape(angle, (-1, 1, 1, 1))
-        clean = 2 * images - 1
-        noise = keras.random.normal(ops.shape(images), dtype="float32", seed=self.noise)
-        inputs = [schedule.mix(clean, noise, angle_of_pixel), angle]
-        if condition is not None:
-            kept = keras.random.uniform((n, 1), dtype="float32", seed=self.noise) >= self.label_dropout
-            inputs.append(condition * ops.cast(kept, "float32"))
-        predicted = self.network(inputs, training=training)
-        return ops.mean(ops.square(predicted - schedule.velocity(clean, noise, angle_of_pixel)))
+        """Return :func:`imggen_lib.models.diffusion.objective.velocity_loss` of the images on the scale [-1, 1]."""
+        options = {"seed": self.noise, "label_dropout": self.label_dropout, "training": training}
+        return velocity_loss(self.network, 2 * images - 1, condition, **options)
 
     def predict_velocity(
         self, noisy: NDArray[Any], angle: float, *, labels: ArrayLike | None = None, guidance_scale: float = 1.0

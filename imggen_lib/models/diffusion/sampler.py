@@ -23,27 +23,30 @@ def reverse_diffusion(
     steps: int,
     eta: float = 0.0,
     order: int = 2,
+    bound: float = 1.0,
 ) -> NDArray[np.float32]:
     """Take noise at the angle pi/2 to images at the angle 0, in equal steps of the angle.
 
-    In each step the network's velocity gives an estimate of the clean images, which is clipped to [-1, 1]. The noise is
-    what remains, and :func:`imggen_lib.models.diffusion.schedule.step` mixes the two at the next angle.
+    In each step the network's velocity gives an estimate of the clean images, which is clipped to the range of the data.
+    The noise is what remains, and :func:`imggen_lib.models.diffusion.schedule.step` mixes the two at the next angle.
 
     Parameters
     ----------
     predict_velocity : callable
         From noisy images and the angle to velocities.
     noise : numpy.ndarray
-        Standard Gaussian noise ``(n, height, width, channels)``.
+        Standard Gaussian noise: ``(n, height, width, channels)`` for images, or an array of another number of axes.
     rng : numpy.random.Generator
         Of the new noise if ``eta`` is positive.
     steps, eta, order
         As in :meth:`imggen_lib.models.diffusion.model.Diffusion.sample`.
+    bound : float
+        The clean data are in [-bound, bound]; infinity for data without a bound.
 
     Returns
     -------
     numpy.ndarray
-        float32, of the shape of ``noise``, in [-1, 1].
+        float32, of the shape of ``noise``, in [-bound, bound].
 
     Raises
     ------
@@ -71,7 +74,7 @@ def reverse_diffusion(
     noisy, previous = noise.astype(np.float32), None
     angles = schedule.angle_grid(steps)
     for k, (angle, next_angle) in enumerate(itertools.pairwise(angles)):
-        predicted = np.clip(schedule.to_clean(noisy, predict_velocity(noisy, angle), angle), -1, 1)
+        predicted = np.clip(schedule.to_clean(noisy, predict_velocity(noisy, angle), angle), -bound, bound)
         # Extrapolation is for the deterministic equation, and its log-SNR is infinite at the ends of the grid.
         if order == 2 and eta == 0 and 2 <= k < steps - 1:
             clean = schedule.extrapolate(predicted, previous, angles[k - 1], angle, next_angle)

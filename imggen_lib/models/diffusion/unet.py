@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from imggen_lib import _validation as validate
-from imggen_lib.models.blocks import rounding_border
+from imggen_lib.models.blocks import embed, rounding_border
 
 __all__ = ["image_unet"]
 
 GROUPS = 8
 HEADS = 4
-FREQUENCIES = 6
 
 
 def image_unet(
@@ -76,7 +75,7 @@ def image_unet(
     image = keras.Input(validate.image_shape(image_shape), name="image")
     angle = keras.Input((1,), name="angle")
     condition = keras.Input((num_classes,), name="condition") if validate.condition_size(num_classes) else None
-    embedding = _embed(angle, condition, 2 * filters[-1])
+    embedding = embed(angle, condition, 2 * filters[-1])
 
     border = rounding_border(image_shape, len(filters))
     padded = border != ((0, 0), (0, 0))
@@ -105,16 +104,6 @@ def image_unet(
     if padded:
         velocity = layers.Cropping2D(border, name="crop", dtype="float32")(velocity)
     return keras.Model(inputs, velocity, name=name)
-
-
-def _embed(angle: Any, condition: Any, size: int) -> Any:
-    """Return the embedding of angle and condition: a sinusoidal encoding of the angle, a linear map of the condition."""
-    phases = angle * ops.convert_to_tensor([[2.0**octave for octave in range(FREQUENCIES)]])
-    features = layers.Concatenate()([ops.sin(phases), ops.cos(phases)])
-    embedding = layers.Dense(size, name="embed_angle")(features)
-    if condition is not None:
-        embedding = layers.Add()([embedding, layers.Dense(size, use_bias=False, name="embed_condition")(condition)])
-    return layers.Activation("silu")(embedding)
 
 
 def _residual_block(x: Any, embedding: Any, count: int, name: str) -> Any:

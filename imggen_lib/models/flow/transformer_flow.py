@@ -1,0 +1,365 @@
+r"""A transformer flow: a normalizing flow on patches of noisy images, with a denoising step after sampling.
+
+Gaussian noise is added to the images in training, :math:`y = x + \sigma \varepsilon`, and the flow models the density of y,
+which is smooth where that of 8-bit images is not. The flow's samples are noisy, too. The mean clean image for a noisy one
+follows from the gradient of the log-density (Tweedie's formula):
+
+.. math:: \mathbb{E}[x \mid y] = y + \sigma^2 \, \nabla_y \log p(y) .
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import ArrayLike, NDArray
+
+from imggen_lib import _validation as validate
+from imggen_lib import backend
+from imggen_lib.models.base import GenerativeModel, check_network, serialize
+from imggen_lib.models.blocks import predict
+from imggen_lib.models.ema import MovingAverage
+from imggen_lib.models.flow.autoregressive import AutoregressiveTransform, Patches
+from imggen_lib.models.flow.layers import invertible_layers
+
+__all__ = ["TransformerFlow", "transformer_flow_network"]
+
+#: Images that are sampled, or denoised, at a time.
+SAMPLE_BATCH = 1000
+DENOISE_BATCH = 250
+
+
+def transformer_flow_network(
+    image_shape: Sequence[int],
+    *,
+    patch_size: int = 4,
+    width: int = 96,
+    depth: int = 3,
+    heads: int = 4,
+    transforms: int = 4,
+    num_classes: int | None = None,
+    name: str = "transformer_flow",
+) -> keras.Model:
+    """Build a chain of invertible layers: patches, then autoregressive transforms in alternating direction.
+
+    All layers compute in single precision, whatever Keras's dtype policy is, because the inverse and the density need it.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``, height and width divisible by ``patch_size``.
+    patch_size : int
+        Pixels on a side of a patch.
+    width, depth, heads : int
+        Of each transform; see :class:`imggen_lib.models.flow.autoregressive.AutoregressiveTransform`.
+    transforms : int
+        How many.
+    num_classes : int, optional
+        Size of the condition.
+
+    Returns
+    -------
+    keras.Model
+        From images and, if ``num_classes`` is given, conditions ``(n, num_classes)``; to latent values
+        ``(n, patches, values)`` and the log-determinant ``(n,)``.
+
+    Raises
+    ------
+    ValueError
+        If the size cannot be divided into patches, or a number is not positive.
+
+    Examples
+    --------
+    >>> network = transformer_flow_network((8, 8, 1), width=8, depth=1, heads=2, transforms=2)
+    >>> [output.shape for output in network.outputs]
+    [(None, 4, 16), (None,)]
+    """
+    shape = validate.image_shape(image_shape)
+    if any(size % validate.integer(patch_size, "patch_size") for size in shape[:2]):
+        raise ValueError(f"image_shape is {shape} and patch_size is {patch_size}; expected a divisor of height and width")
+    inputs = [keras.Input(shape, name="image", dtype="float32")]
+    condition = None
+    if validate.condition_size(num_classes):
+        condition = keras.Input((num_classes,), name="condition", dtype="float32")
+        inputs.append(condition)
+    x, total = Patches(patch_size, name="patches", dtype="float32")(inputs[0])
+    for index in range(validate.integer(transforms, "transforms")):
+        layer = AutoregressiveTransform(
+            width, depth=depth, heads=heads, backwards=index % 2 == 1, name=f"transform_{index}", dtype="float32"
+        )
+        x, log_det = layer(x, condition)
+        total = total + log_det
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], [x, total], name=name)
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class TransformerFlow(GenerativeModel):
+    """A normalizing flow on patches of noisy images, with or without classes.
+
+    The likelihood of the *noisy* image is exact. It is not that of the 8-bit image, so it cannot be compared with the bits
+    per dimension of :class:`imggen_lib.models.flow.model.Flow`. Denoised samples have no likelihood.
+
+    Parameters
+    ----------
+    network : keras.Model
+        See :func:`transformer_flow_network`.
+    image_shape : tuple of int, optional
+        Shape of the images, if the network's is larger: a border of grey is added below and to the right.
+    num_classes : int, optional
+        Size of the condition of a conditional flow, trained by ``fit(images, labels)``; the network must be built with the
+        same value.
+    noise_std : float
+        Standard deviation of the noise on the scale [-1, 1]; positive.
+    label_dropout : float
+        Fraction of the images whose condition is set to zero in training, in [0, 1].
+    ema_momentum : float
+        Momentum of the moving average of the weights, in [0, 1]. Sampling and ``log_prob`` use the average.
+    seed : int
+        Of the noise and the label dropout in training.
+
+    Raises
+    ------
+    ValueError
+        If the network does not fit ``image_shape`` or ``num_classes``, or a number is out of range.
+
+    References
+    ----------
+    Zhai et al., "Normalizing flows are capable generative models", ICML 2025. Efron, "Tweedie's formula and selection
+    bias", Journal of the American Statistical Association 106, 2011.
+
+    Examples
+    --------
+    >>> network = transformer_flow_network((8, 8, 1), width=8, depth=1, heads=2, transforms=2)
+    >>> model = TransformerFlow(network)
+    >>> model.compile(optimizer="adam")
+    >>> history = model.fit(keras.random.uniform((32, 8, 8, 1), seed=0), verbose=0)
+    >>> model.sample(3, seed=0).shape
+    (3, 8, 8, 1)
+    """
+
+    average: MovingAverage
+
+    def __init__(
+        self,
+        network: keras.Model,
+        *,
+        image_shape: Sequence[int] | None = None,
+        num_classes: int | None = None,
+        noise_std: float = 0.1,
+        label_dropout: float = 0.1,
+        ema_momentum: float = 0.999,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes=num_classes, **kwargs)
+        others = [] if num_classes is None else [(num_classes,)]
+        chain = invertible_layers(network)
+        check_network(
+            network,
+            lambda inputs, outputs: bool(chain) and inputs[1:] == others and outputs[1:] == [()],
+            "a chain of invertible layers, conditional if num_classes is given: use transformer_flow_network with "
+            f"num_classes={num_classes}",
+        )
+        whole = tuple(network.inputs[0].shape[1:])
+        self.size = whole if image_shape is None else validate.image_shape(image_shape)
+        if self.size[2] != whole[2] or self.size[0] > whole[0] or self.size[1] > whole[1]:
+            raise ValueError(f"image_shape is {self.size} and the network takes {whole}; expected no larger image")
+        self.border = ((0, 0), (0, whole[0] - self.size[0]), (0, whole[1] - self.size[1]), (0, 0))
+        self.network = network
+        self.noise_std = validate.real(noise_std, "noise_std", minimum=1e-6)
+        self.label_dropout = validate.real(label_dropout, "label_dropout", minimum=0, maximum=1)
+        self.average = MovingAverage(network, ema_momentum)
+        self.ema_momentum = ema_momentum
+        self.seed = validate.integer(seed, "seed", minimum=0)
+        self.noise = keras.random.SeedGenerator(seed)
+        self.accepts_guidance = num_classes is not None
+        self.built = True
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images."""
+        return self.size
+
+    @property
+    def ema_source(self) -> keras.Model:
+        """The network: samples and densities come from the average of its weights."""
+        return self.network
+
+    def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
+        """Return the mean negative log-density of noisy images, in nats per value, on the scale [-1, 1]."""
+        clean = ops.pad(2 * images - 1, self.border)
+        noisy = clean + self.noise_std * keras.random.normal(ops.shape(clean), dtype="float32", seed=self.noise)
+        if condition is not None:
+            kept = keras.random.uniform((ops.shape(images)[0], 1), dtype="float32", seed=self.noise) >= self.label_dropout
+            condition = condition * ops.cast(kept, "float32")
+        latent, log_det = self.network(noisy if condition is None else [noisy, condition], training=training)
+        return -ops.mean(_normal_log_density(latent) + log_det) / math.prod(self.network.inputs[0].shape[1:])
+
+    def log_prob(self, images: ArrayLike, *, seed: int, labels: ArrayLike | None = None) -> NDArray[np.float32]:
+        """Return the exact log-density of each image plus Gaussian noise, in nats, for images on the scale [0, 1].
+
+        If the network's images have a border, its noise is part of the density, and its own log-density is subtracted: the
+        mean of the result is a lower bound; see :class:`imggen_lib.models.flow.layers.Augment`.
+
+        Parameters
+        ----------
+        images : array_like
+            ``(n, height, width, channels)`` in [0, 1].
+        seed : int
+            Of the noise, of standard deviation ``noise_std / 2`` on the scale [0, 1].
+        labels : array_like, optional
+            As in :meth:`sample`; without labels it is the density of the model without a condition.
+
+        Returns
+        -------
+        numpy.ndarray
+            ``(n,)``.
+
+        Raises
+        ------
+        ValueError
+            If the images have another shape, or the labels do not fit.
+        """
+        checked = validate.images(images, self.image_shape)
+        rng = np.random.default_rng(validate.integer(seed, "seed", minimum=0))
+        clean = np.pad(2 * checked.astype(np.float32) - 1, self.border)
+        noise = rng.standard_normal(clean.shape).astype(np.float32)
+        condition = self._rows(self.condition_rows(labels, len(checked)), len(checked))
+        noisy = clean + self.noise_std * noise
+        latent, log_det = predict(self.average.network, noisy if condition is None else [noisy, condition])
+        of_border = np.ones_like(noise)
+        of_border[:, : self.size[0], : self.size[1]] = 0
+        border = -0.5 * of_border * (noise**2 + math.log(2 * math.pi * self.noise_std**2))
+        density = ops.convert_to_numpy(_normal_log_density(latent)) + log_det - border.sum(axis=(1, 2, 3))
+        # In [0, 1] volumes are smaller than in [-1, 1].
+        return density + math.prod(self.size) * math.log(2)
+
+    def _rows(self, condition: NDArray[np.float32] | None, n: int) -> NDArray[np.float32] | None:
+        """Return the condition, as zeros if a conditional model gets none."""
+        if condition is None and self.num_classes is not None:
+            return np.zeros((n, self.num_classes), np.float32)
+        return condition
+
+    def denoise(self, noisy: NDArray[np.float32], *, labels: ArrayLike | None = None) -> NDArray[np.float32]:
+        """Return the mean clean image for each noisy one, by Tweedie's formula.
+
+        Parameters
+        ----------
+        noisy : numpy.ndarray
+            Images of the network's shape, on the scale [-1, 1], with noise of standard deviation ``noise_std``.
+        labels : array_like, optional
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, of the shape of ``noisy``.
+        """
+        condition = self._rows(self.condition_rows(labels, len(noisy)), len(noisy))
+        parts = []
+        for first in range(0, len(noisy), DENOISE_BATCH):
+            rows = slice(first, first + DENOISE_BATCH)
+            others = [] if condition is None else [ops.convert_to_tensor(condition[rows])]
+
+            def log_density(images: Any, others: list[Any] = others) -> Any:
+                latent, log_det = self.average.network([images, *others] if others else images, training=False)
+                return _normal_log_density(latent) + log_det
+
+            some = ops.convert_to_tensor(noisy[rows])
+            score = ops.convert_to_numpy(backend.input_gradient(log_density, some))
+            parts.append(noisy[rows] + self.noise_std**2 * score)
+        return np.concatenate(parts)
+
+    def generate(
+        self, latent: ArrayLike, *, labels: ArrayLike | None = None, guidance_scale: float = 1.0, denoise: bool = True
+    ) -> NDArray[np.float32]:
+        """Map latent values to images with the inverse of the averaged network.
+
+        Parameters
+        ----------
+        latent : array_like
+            ``(n, patches, values)``.
+        labels, guidance_scale, denoise
+            As in :meth:`sample`.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(n, height, width, channels)``, in [0, 1] up to the clipping that ``sample`` does.
+
+        Raises
+        ------
+        ValueError
+            If ``latent`` has another shape, the labels do not fit, or ``guidance_scale`` is negative.
+        """
+        values = validate.real_array(latent, "latent", ndim=3).astype(np.float32)
+        shape = tuple(self.network.outputs[0].shape[1:])
+        if values.shape[1:] != shape:
+            raise ValueError(f"latent has the shape {values.shape}; expected (n, {', '.join(map(str, shape))})")
+        guidance_scale = validate.real(guidance_scale, "guidance_scale", minimum=0)
+        condition = self._rows(self.condition_rows(labels, len(values)), len(values))
+        parts = []
+        for first in range(0, len(values), SAMPLE_BATCH):
+            rows = slice(first, first + SAMPLE_BATCH)
+            x = ops.convert_to_tensor(values[rows])
+            some = None if condition is None else ops.convert_to_tensor(condition[rows])
+            for layer in reversed(invertible_layers(self.average.network)):
+                options = {"guidance_scale": guidance_scale} if isinstance(layer, AutoregressiveTransform) else {}
+                x = layer.invert(x, some, **options)
+            parts.append(ops.convert_to_numpy(x))
+        images = np.concatenate(parts)
+        if denoise:
+            images = self.denoise(images, labels=labels)
+        return (images[:, : self.size[0], : self.size[1]] + 1) / 2
+
+    def sample(  # type: ignore[override]  # options by name, where the base class takes any
+        self,
+        n: int,
+        *,
+        seed: int,
+        labels: ArrayLike | None = None,
+        guidance_scale: float = 1.0,
+        denoise: bool = True,
+    ) -> NDArray[np.float32]:
+        """Generate images: invert the flow at random latent values, then denoise.
+
+        Parameters
+        ----------
+        n, seed, labels
+            As in :meth:`imggen_lib.models.base.GenerativeModel.sample`.
+        guidance_scale : float
+            At least 0: 0 ignores the labels, 1 uses them, and more extrapolates; see
+            :meth:`imggen_lib.models.flow.autoregressive.AutoregressiveTransform.invert`.
+        denoise : bool
+            Whether to remove the noise that the model was trained with.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32 ``(n, height, width, channels)`` in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If a number is out of range, or the labels do not fit.
+        """
+        return super().sample(n, seed=seed, labels=labels, guidance_scale=guidance_scale, denoise=denoise)
+
+    def _sample(
+        self, n: int, rng: np.random.Generator, condition: NDArray[np.float32] | None, **options: Any
+    ) -> NDArray[np.float32]:
+        return self.generate(rng.standard_normal((n, *self.network.outputs[0].shape[1:])), labels=condition, **options)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that :meth:`from_config` builds the same model from."""
+        options = {name: getattr(self, name) for name in ("noise_std", "label_dropout", "ema_momentum", "seed")}
+        return {**super().get_config(), "network": serialize(self.network), "image_shape": self.size, **options}
+
+
+def _normal_log_density(z: Any) -> Any:
+    """Return the log-density of each row of z under the standard normal distribution, ``(n,)``."""
+    return -0.5 * ops.sum(ops.square(z) + math.log(2 * math.pi), axis=(1, 2))
