@@ -15,7 +15,7 @@ from imggen_lib.models.autoregressive.logistic_mixture import parameters_per_com
 __all__ = ["DILATION_RATES", "CausalConvolution", "GatedBlock", "network_parts", "pixel_network"]
 
 #: Dilation rates of the blocks, (rows, columns), in turn. Eight blocks see all earlier pixels of a 28x28 image.
-DILATION_RATES = ((1, 1), (2, 2), (1, 4), (4, 4))
+DILATION_RATES = ((1, 1), (2, 2), (4, 4), (6, 6))
 
 #: What a mask keeps of the kernel's last row: nothing, what is left of the pixel, that and the pixel, or everything.
 MASK_TYPES = ("above", "A", "B", "row")
