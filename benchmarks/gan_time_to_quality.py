@@ -141,11 +141,9 @@ class ExampleWGAN(PeerGAN):
 
 
 ENTRIES = {
-    "ours": race.Entry(
-        "`imggen train gan`", race.RecipeRunner.of("gan"), seeds=(0, 1, 2, 3, 4), seconds=120, steps_per_round=40
-    ),
-    "dcgan": race.Entry("DCGAN, TensorFlow's tutorial", TutorialDCGAN, seeds=(0,), seconds=1800, steps_per_round=8),
-    "wgan_gp": race.Entry("WGAN-GP, keras.io", ExampleWGAN, seeds=(0,), seconds=1800, steps_per_round=1),
+    "ours": race.Entry("`imggen train gan`", race.RecipeRunner.of("gan"), seeds=(0, 1, 2, 3, 4), seconds=120),
+    "dcgan": race.Entry("DCGAN, TensorFlow's tutorial", TutorialDCGAN, seeds=(0,), seconds=1800),
+    "wgan_gp": race.Entry("WGAN-GP, keras.io", ExampleWGAN, seeds=(0,), seconds=1800),
 }
 
 
