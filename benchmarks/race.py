@@ -291,7 +291,7 @@ def time_steps(entries: dict[str, Entry]) -> dict[str, Any]:
     Entries with the same ``build`` differ only in their budget. They are timed once.
     """
     warn_if_busy()
-    runners = {entry.build: entry.build(0) for entry in entries.values()}
+    runners = {build: build(0) for build in dict.fromkeys(entry.build for entry in entries.values())}
     lengths = {build: round_length(runner) for build, runner in runners.items()}
     rounds: dict[Callable[..., Any], list[float]] = {build: [] for build in runners}
     for _ in range(ROUNDS):
