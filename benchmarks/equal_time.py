@@ -1,4 +1,4 @@
-"""The five families after the same seconds of training on Fashion-MNIST: ten minutes each, three seeds. Takes three hours.
+"""The five families after the same seconds of training on Fashion-MNIST: ten minutes each, three seeds. Takes 3.5 hours.
 
 Every recipe is trained for ten minutes, with the learning rate that it has for as many steps as fit into ten minutes. The
 Fréchet distance of 5,000 samples is measured after one, five and ten minutes. See ``race.py`` for how time is counted.
