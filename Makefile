@@ -13,7 +13,7 @@ RESOLUTION_newest := highest
 # JAX and TensorFlow allocate GPU memory as they need it.
 ON_GPU := KERAS_BACKEND=jax TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
 
-.PHONY: help book test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench mutations weights clean
+.PHONY: help book test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench leaderboard mutations weights clean
 
 help: ## list the targets
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /make \1\t/' | expand -t 32
@@ -51,12 +51,17 @@ lab: $(SETUP) ## open the pages in JupyterLab
 lint: $(SETUP) ## run all pre-commit checks, types included
 	$(BIN)/pre-commit run --all-files
 
-bench: $(SETUP) ## run the benchmarks: two and a half hours; a stopped run resumes
+bench: $(SETUP) ## run the benchmarks on an idle machine: seven hours; a stopped run resumes
 	$(BIN)/python benchmarks/noise_speed.py
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/shipped_models.py
 	$(BIN)/python benchmarks/gan_time_to_quality.py
 	$(BIN)/python benchmarks/families.py
+	$(BIN)/python benchmarks/equal_time.py
+
+leaderboard: $(SETUP) ## measure a recipe and insert its row, half an hour: make leaderboard MODEL=gan [WEIGHTS=gan.npz]
+	@test -n "$(MODEL)" || { echo "make: MODEL is not set; for example, make leaderboard MODEL=gan" >&2; exit 2; }
+	$(BIN)/python benchmarks/leaderboard.py $(MODEL) $(if $(WEIGHTS),--weights $(WEIGHTS))
 
 mutations: $(SETUP) ## change single characters of the library and list the changes that no test notices, half an hour
 	$(BIN)/python tools/mutation_test.py

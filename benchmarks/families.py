@@ -9,11 +9,12 @@ The published recipes are reimplemented from the values on their pages:
 
 VAEs and diffusion models are scored by the Fréchet distance (``race.frechet_distance``) on Fashion-MNIST; PixelCNNs by bits
 per pixel on test images binarised at a third of full brightness; flows by nats per point on new points. Writes the tables
-and the plots beside this file.
+and the plots beside this file. The names of races as arguments, such as ``diffusion``, run only these.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -386,9 +387,12 @@ def nats_per_point(runner: ExampleRealNVP | OurFlow) -> float:
 # The races
 
 
-def entry(label: str, build: Callable[[int], Any], *, steps_per_round: int, seconds: float = SECONDS) -> race.Entry:
+def entry(label: str, build: Callable[[int], Any], *, seconds: float = SECONDS) -> race.Entry:
     """Return an entry with one seed."""
-    return race.Entry(label, build, seeds=(0,), seconds=seconds, steps_per_round=steps_per_round)
+    return race.Entry(label, build, seeds=(0,), seconds=seconds)
+
+
+FRECHET = "Fréchet distance of {:,} samples to the 10,000 test images of Fashion-MNIST"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -403,15 +407,26 @@ class Race:
     #: Number of samples of a Fréchet distance; None for other measures.
     num_images: int | None = None
 
+    def for_trial(self) -> Race:
+        """Return this race with the points of a trial and few samples."""
+        if self.num_images is None:
+            return dataclasses.replace(self, points=race.TRIAL_POINTS)
+        return dataclasses.replace(
+            self,
+            points=race.TRIAL_POINTS,
+            num_images=race.TRIAL_IMAGES,
+            measure=functools.partial(race.frechet_distance, n=race.TRIAL_IMAGES),
+            description=FRECHET.format(race.TRIAL_IMAGES),
+        )
 
-FRECHET = "Fréchet distance of {:,} samples to the 10,000 test images of Fashion-MNIST"
+
 RACES = {
     "vae": Race(
         {
-            "ours": entry("`imggen train vae`", race.RecipeRunner.of("vae"), steps_per_round=20),
-            "ours_2d": entry("`imggen train vae_2d`", race.RecipeRunner.of("vae_2d"), steps_per_round=20),
-            "tutorial": entry("VAE, TensorFlow's tutorial", TutorialVAE, steps_per_round=40),
-            "example": entry("VAE, keras.io", ExampleVAE, steps_per_round=20),
+            "ours": entry("`imggen train vae`", race.RecipeRunner.of("vae")),
+            "ours_2d": entry("`imggen train vae_2d`", race.RecipeRunner.of("vae_2d")),
+            "tutorial": entry("VAE, TensorFlow's tutorial", TutorialVAE),
+            "example": entry("VAE, keras.io", ExampleVAE),
         },
         race.frechet_distance,
         "Fréchet distance",
@@ -420,8 +435,8 @@ RACES = {
     ),
     "diffusion": Race(
         {
-            "ours": entry("`imggen train diffusion`", race.RecipeRunner.of("diffusion"), steps_per_round=10),
-            "example": entry("DDIM, keras.io", ExampleDDIM, steps_per_round=3),
+            "ours": entry("`imggen train diffusion`", race.RecipeRunner.of("diffusion")),
+            "example": entry("DDIM, keras.io", ExampleDDIM),
         },
         functools.partial(race.frechet_distance, n=DIFFUSION_IMAGES),
         "Fréchet distance",
@@ -431,8 +446,8 @@ RACES = {
     ),
     "pixelcnn": Race(
         {
-            "ours": entry("PixelCNN of this library", OurPixelCNN, steps_per_round=10),
-            "example": entry("PixelCNN, keras.io", ExamplePixelCNN, steps_per_round=3),
+            "ours": entry("PixelCNN of this library", OurPixelCNN),
+            "example": entry("PixelCNN, keras.io", ExamplePixelCNN),
         },
         bits_per_pixel,
         "bits per pixel",
@@ -440,8 +455,8 @@ RACES = {
     ),
     "flow": Race(
         {
-            "ours": entry("couplings of this library", OurFlow, steps_per_round=200, seconds=60),
-            "example": entry("Real NVP, keras.io", ExampleRealNVP, steps_per_round=200, seconds=60),
+            "ours": entry("couplings of this library", OurFlow, seconds=60),
+            "example": entry("Real NVP, keras.io", ExampleRealNVP, seconds=60),
         },
         nats_per_point,
         "nats per point",
@@ -452,23 +467,30 @@ RACES = {
 
 
 def main() -> None:
-    """Run every race, and write its table and plot as soon as it ends."""
-    for name, details in RACES.items():
-        results = race.run(f"families_{name}", details.entries, details.measure, details.points)
+    """Run the races, and write the table and the plot of each as soon as it ends."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("races", nargs="*", metavar="RACE", help=f"{', '.join(RACES)}; all of them without arguments")
+    parser.add_argument("--trial", action="store_true", help=race.TRIAL_HELP)
+    arguments = parser.parse_args()
+    if unknown := set(arguments.races) - set(RACES):
+        parser.error(f"there is no race {', '.join(sorted(unknown))}; expected some of {', '.join(RACES)}")
+    for name in arguments.races or RACES:
+        details = RACES[name].for_trial() if arguments.trial else RACES[name]
+        results = race.run(f"families_{name}", details.entries, details.measure, details.points, trial=arguments.trial)
         baseline = None if details.num_images is None else race.real_data_distance(details.num_images)
-        write(name, results, baseline)
+        folder = race.RESULTS / "trial" if arguments.trial else FOLDER
+        write(details, folder / f"families_{name}.md", results, baseline)
 
 
-def write(name: str, results: dict[str, Any], baseline: float | None) -> None:
+def write(details: Race, path: Path, results: dict[str, Any], baseline: float | None) -> None:
     """Write the results of a race as a Markdown table and a plot; ``baseline`` is the distance of real images."""
-    details, path = RACES[name], FOLDER / f"families_{name}.md"
     machine = next(iter(results.values()))["machine"]
     head = f"{details.description}, over seconds of training on {machine}; one seed. "
     if baseline is not None:
-        head += f"For {details.num_images:,} real training images it is {baseline:.3f}. "
+        head += f"For {details.num_images:,} real training images it is {baseline:.3g}. "
     head += "Time is the number of steps times the seconds per step, measured on the idle machine.\n\n"
     path.write_text(head + race.table(results, details.entries, details.points))
-    race.plot(results, details.entries, path.with_suffix(".png"), details.points, details.unit)
+    race.plot(results, details.entries, path.with_suffix(".png"), details.points, details.unit, baseline=baseline)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ Writes the table and the plot beside this file.
 
 from __future__ import annotations
 
+import argparse
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -141,30 +143,34 @@ class ExampleWGAN(PeerGAN):
 
 
 ENTRIES = {
-    "ours": race.Entry(
-        "`imggen train gan`", race.RecipeRunner.of("gan"), seeds=(0, 1, 2, 3, 4), seconds=120, steps_per_round=40
-    ),
-    "dcgan": race.Entry("DCGAN, TensorFlow's tutorial", TutorialDCGAN, seeds=(0,), seconds=1800, steps_per_round=8),
-    "wgan_gp": race.Entry("WGAN-GP, keras.io", ExampleWGAN, seeds=(0,), seconds=1800, steps_per_round=1),
+    "ours": race.Entry("`imggen train gan`", race.RecipeRunner.of("gan"), seeds=(0, 1, 2, 3, 4), seconds=120),
+    "dcgan": race.Entry("DCGAN, TensorFlow's tutorial", TutorialDCGAN, seeds=(0,), seconds=1800),
+    "wgan_gp": race.Entry("WGAN-GP, keras.io", ExampleWGAN, seeds=(0,), seconds=1800),
 }
 
 
 def main() -> None:
     """Run the race, then write the table and the plot."""
-    write(race.run("gan_time_to_quality", ENTRIES), race.real_data_distance())
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--trial", action="store_true", help=race.TRIAL_HELP)
+    trial = parser.parse_args().trial
+    n = race.TRIAL_IMAGES if trial else race.NUM_IMAGES
+    results = race.run("gan_time_to_quality", ENTRIES, functools.partial(race.frechet_distance, n=n), trial=trial)
+    path = race.RESULTS / "trial" / TABLE.name if trial else TABLE
+    write(path, results, race.real_data_distance(n), n, race.TRIAL_POINTS if trial else SHOWN)
 
 
-def write(results: dict[str, Any], real_data_distance: float) -> None:
+def write(path: Path, results: dict[str, Any], baseline: float, n: int, points: tuple[int, ...]) -> None:
     """Write the results as a Markdown table and a plot. Cells that were not measured are empty."""
     head = (
-        f"Fréchet distance of {race.NUM_IMAGES:,} samples to the 10,000 test images of Fashion-MNIST, over seconds of "
-        f"training on {results['ours']['machine']}. For {race.NUM_IMAGES:,} real training images it is "
-        f"{real_data_distance:.3f}. First row: median (minimum to maximum) of five seeds, chosen beforehand; other rows: "
+        f"Fréchet distance of {n:,} samples to the 10,000 test images of Fashion-MNIST, over seconds of "
+        f"training on {results['ours']['machine']}. For {n:,} real training images it is "
+        f"{baseline:.3g}. First row: median (minimum to maximum) of five seeds, chosen beforehand; other rows: "
         "one seed. Time is the number of steps times the seconds per step, measured on the idle machine; cells before the "
         "end of the first step are empty.\n\n"
     )
-    TABLE.write_text(head + race.table(results, ENTRIES, SHOWN))
-    race.plot(results, ENTRIES, TABLE.with_suffix(".png"), SHOWN, "Fréchet distance")
+    path.write_text(head + race.table(results, ENTRIES, points))
+    race.plot(results, ENTRIES, path.with_suffix(".png"), points, "Fréchet distance", baseline=baseline)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,15 @@
 """Races between training recipes: a measure of quality after so many seconds of training, on one machine.
 
 The time of a training is its number of steps times the seconds per step. The seconds per step are measured first, for all
-recipes in turn, on an otherwise idle machine. The race itself can then be stopped, resumed or slowed down by other programs
-without a change in its result. Results are kept in ``_build/benchmarks``; ``make clean`` removes them.
+recipes in turn, on an otherwise idle machine; compiling is not counted. The race itself can then be stopped, resumed or
+slowed down by other programs without a change in its result. Results are kept in ``_build/benchmarks``; ``make clean``
+removes them.
+
+A recipe of this library is trained in one of two ways. By default its learning rate is constant, as with
+``imggen train NAME --seconds``: the training can be measured at any time. If its entry is ``scheduled``, the seconds are
+converted to a number of steps, and the learning rate falls over these steps, as with ``imggen train NAME --num-steps``.
+That is how a recipe is meant to be trained for a given time, so comparisons at equal time use it. Published recipes keep
+the learning rates that they were published with.
 """
 
 from __future__ import annotations
@@ -12,6 +19,8 @@ import json
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,8 +39,11 @@ RESULTS = ROOT / "_build" / "benchmarks"
 DATASET = "fashion_mnist_full"
 #: Number of samples that a Fréchet distance is computed from.
 NUM_IMAGES = 5000
-#: Rounds in which the time per step is measured, after one that compiles.
-ROUNDS = 2
+#: Rounds in which the time per step is measured, and how many seconds each lasts at least.
+ROUNDS, ROUND_SECONDS = 3, 5.0
+#: Samples and points in seconds of a trial, in which a step counts as half a second: it shows that a race runs to its end.
+TRIAL_IMAGES, TRIAL_POINTS = 50, (1, 2)
+TRIAL_HELP = "test the script with a few steps and few images; writes into _build/benchmarks/trial"
 #: Seconds of training after which quality is measured.
 POINTS = (15, 30, 60, 120, 300, 600, 900, 1200, 1500, 1800)
 
@@ -60,20 +72,22 @@ class Runner:
 
 
 class RecipeRunner(Runner):
-    """A recipe of the library, trained as ``imggen train NAME --seconds`` trains it, by default on Fashion-MNIST."""
+    """A recipe of the library, by default on Fashion-MNIST. Its learning rate falls over ``num_steps``, if given."""
 
-    def __init__(self, name: str, seed: int, dataset: datasets.Dataset | None = None) -> None:
+    def __init__(
+        self, name: str, seed: int, dataset: datasets.Dataset | None = None, *, num_steps: int | None = None
+    ) -> None:
         recipe = recipes.get(name)
         self.seed, self.batch_size, self.dataset = seed, recipe.batch_size, dataset or datasets.load(DATASET)
         keras.utils.set_random_seed(seed)
         self.model = recipe.model(self.dataset.image_shape, self.dataset.condition.size, seed=seed)
-        self.model.compile(optimizer=recipe.optimizer())
+        self.model.compile(optimizer=recipe.optimizer(num_steps))
         self.record: dict[str, Any] = {"steps": 0, "seconds": 0.0}
 
     @classmethod
-    def of(cls, name: str) -> Callable[[int], RecipeRunner]:
-        """Return a function from a seed to a runner of this recipe."""
-        return lambda seed: cls(name, seed)
+    def of(cls, name: str) -> Callable[..., RecipeRunner]:
+        """Return a function from a seed, and optionally a number of steps, to a runner of this recipe."""
+        return lambda seed, num_steps=None: cls(name, seed, num_steps=num_steps)
 
     @property
     def steps(self) -> int:
@@ -183,19 +197,28 @@ class Entry:
     label : str
         Its name in the table.
     build : callable
-        From a seed to a :class:`Runner`.
+        From a seed to a :class:`Runner`. If the entry is scheduled, also from a number of steps.
     seeds : tuple of int
     seconds : float
         How long it is trained.
-    steps_per_round : int
-        Steps in each round in which the time per step is measured.
+    scheduled : bool
+        Whether the learning rate falls over these seconds.
+    points : tuple of int, optional
+        Seconds after which it is measured, if not those of the race.
     """
 
     label: str
-    build: Callable[[int], Any]
+    build: Callable[..., Any]
     seeds: tuple[int, ...]
     seconds: float
-    steps_per_round: int
+    scheduled: bool = False
+    points: tuple[int, ...] | None = None
+
+    def runner(self, seed: int, seconds_per_step: float) -> Any:
+        """Return a runner for the seconds of this entry."""
+        if not self.scheduled:
+            return self.build(seed)
+        return self.build(seed, max(1, round(self.seconds / seconds_per_step)))
 
 
 def run(
@@ -203,6 +226,8 @@ def run(
     entries: dict[str, Entry],
     measure: Callable[[Any], float] = frechet_distance,
     points: Sequence[int] = POINTS,
+    *,
+    trial: bool = False,
 ) -> dict[str, Any]:
     """Measure the time per step if it is not known, train what has not been trained, and return all results.
 
@@ -215,51 +240,136 @@ def run(
         From a runner to the number that is compared.
     points : sequence of int
         Seconds of training after which it is measured. Points before the end of an entry's first step are left out.
+    trial : bool
+        Train one seed of each entry for four steps, measured after two and four, without timing, and keep the results
+        apart.
 
     Returns
     -------
     dict
-        For the key of each entry: ``seconds_per_step``, ``batch_size``, ``machine``, and ``curves``, which has for each
-        seed a list of ``[seconds, steps, measured]``.
+        For the key of each entry: ``seconds_per_step``, ``batch_size``, ``conditional`` (on the class), ``machine``,
+        ``commit``, and ``curves``, which has for each seed a list of ``[seconds, steps, measured]``.
     """
     imggen_lib.configure_process()
-    path = RESULTS / f"{name}.json"
-    results = json.loads(path.read_text()) if path.is_file() else time_steps(entries)
+    folder = RESULTS / "trial" if trial else RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    if trial:
+        path.unlink(missing_ok=True)
+        points, entries = TRIAL_POINTS, trial_of(entries)
+    results = json.loads(path.read_text()) if path.is_file() else {}
+    missing = {key: entry for key, entry in entries.items() if key not in results}
+    if missing:
+        results.update(untimed(missing) if trial else time_steps(missing))
+    for key in entries.keys() - missing.keys():
+        if (made := results[key].get("commit", "an unknown commit")) != commit():
+            print(f"{key}: resuming results of {made}; delete {path} to measure the present commit", file=sys.stderr)
     save_results(results, path)
     for key, entry in entries.items():
         for seed in entry.seeds:
-            state = RESULTS / f"{name}-{key}-{seed}"
+            state = folder / f"{name}-{key}-{seed}"
             race(entry, seed, results[key], state, measure, points, lambda: save_results(results, path))
     return results
 
 
+def trial_of(entries: dict[str, Entry]) -> dict[str, Entry]:
+    """Return the entries with one seed and the budget of a trial."""
+    budget = {"seconds": TRIAL_POINTS[-1], "points": None}
+    return {key: dataclasses.replace(entry, seeds=entry.seeds[:1], **budget) for key, entry in entries.items()}
+
+
 def save_results(results: dict[str, Any], path: Path) -> None:
     """Write the results atomically."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with io.atomic_write(path) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def time_steps(entries: dict[str, Entry]) -> dict[str, Any]:
-    """Return the median seconds per step of each entry. Entries take turns, so that disturbances affect all of them."""
-    runners = {key: entry.build(0) for key, entry in entries.items()}
-    rounds: dict[str, list[float]] = {key: [] for key in entries}
-    for number in range(ROUNDS + 1):
-        for key, runner in runners.items():
+    """Return the median seconds per step of each entry. Entries take turns, so that disturbances affect all of them.
+
+    Entries with the same ``build`` differ only in their budget. They are timed once.
+    """
+    warn_if_busy()
+    runners = {build: build(0) for build in dict.fromkeys(entry.build for entry in entries.values())}
+    lengths = {build: round_length(runner) for build, runner in runners.items()}
+    rounds: dict[Callable[..., Any], list[float]] = {build: [] for build in runners}
+    for _ in range(ROUNDS):
+        for build, runner in runners.items():
             start = time.perf_counter()
-            runner.advance(entries[key].steps_per_round)
-            if number > 0:  # the first round compiles
-                rounds[key].append((time.perf_counter() - start) / entries[key].steps_per_round)
+            runner.advance(lengths[build])
+            rounds[build].append((time.perf_counter() - start) / lengths[build])
     return {
         key: {
-            "seconds_per_step": statistics.median(rounds[key]),
-            "rounds": rounds[key],
-            "batch_size": runner.batch_size,
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "curves": {},
+            "seconds_per_step": statistics.median(rounds[entry.build]),
+            "rounds": rounds[entry.build],
+            **facts(runners[entry.build]),
         }
-        for key, runner in runners.items()
+        for key, entry in entries.items()
     }
+
+
+def untimed(entries: dict[str, Entry]) -> dict[str, Any]:
+    """Return results for a trial: half a second per step, not measured."""
+    return {key: {"seconds_per_step": 0.5, **facts(entry.build(0))} for key, entry in entries.items()}
+
+
+def facts(runner: Any) -> dict[str, Any]:
+    """Return what is recorded about a runner besides its time, and empty curves."""
+    conditional = getattr(getattr(runner, "model", None), "num_classes", None) is not None
+    about = {"batch_size": runner.batch_size, "conditional": conditional}
+    return {**about, "machine": machine(), "commit": commit(), "curves": {}}
+
+
+def round_length(runner: Any) -> int:
+    """Return a number of steps that lasts at least ``ROUND_SECONDS``, found by doubling after one step that compiles."""
+    runner.advance(1)
+    for length in (2**k for k in range(30)):
+        start = time.perf_counter()
+        runner.advance(length)
+        if time.perf_counter() - start >= ROUND_SECONDS:
+            break
+    return length
+
+
+def warn_if_busy() -> None:
+    """Print a warning if other programs use more than a tenth of the processor, because steps would take too long."""
+    used = processor_use()
+    if used is not None and used > 0.1:
+        print(
+            f"other programs use {used:.0%} of the processor; seconds per step are only right on an idle machine: stop "
+            "this script, end the other programs and start again",
+            file=sys.stderr,
+        )
+
+
+def processor_use(seconds: float = 2) -> float | None:
+    """Return the share of all cores that is in use while this process sleeps, or None on systems other than Linux."""
+    path = Path("/proc/stat")
+    if not path.is_file():
+        return None
+    before = np.array(path.read_text().split()[1:9], float)
+    time.sleep(seconds)
+    ticks = np.array(path.read_text().split()[1:9], float) - before  # user, nice, system, idle, waiting for a disk, ...
+    return float(1 - ticks[3:5].sum() / max(ticks.sum(), 1))
+
+
+def machine() -> str:
+    """Return the processor's name where Linux states it, and the number of cores that this process may use."""
+    name, information = platform.machine(), Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{' '.join([*models[:1], name])}, {cores} {'core' if cores == 1 else 'cores'}"
+
+
+def commit() -> str:
+    """Return the short name of the commit that is checked out; "unknown" outside a repository."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short=7", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def race(
@@ -273,10 +383,10 @@ def race(
 ) -> None:
     """Train one entry with one seed and measure it at each point. ``state`` is where it is saved for resuming."""
     curve = result["curves"].setdefault(str(seed), [])
-    reached = [seconds for seconds in points if result["seconds_per_step"] <= seconds <= entry.seconds]
+    reached = [seconds for seconds in entry.points or points if result["seconds_per_step"] <= seconds <= entry.seconds]
     if len(curve) == len(reached):
         return
-    runner = entry.build(seed)
+    runner = entry.runner(seed, result["seconds_per_step"])
     if curve:
         runner.restore(state)
     for seconds in reached[len(curve) :]:
@@ -299,26 +409,44 @@ def three_digits(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
 
 
+def cell(measured: Sequence[float]) -> str:
+    """Return median, minimum and maximum as the cell of a table; the median alone if the others do not differ."""
+    median, low, high = map(three_digits, measured)
+    return median if low == high else f"{median} ({low} to {high})"
+
+
+def head(seconds: int) -> str:
+    """Return the head of the column of a point: in seconds, from ten minutes on in minutes."""
+    return f"{seconds:,} s" if seconds < 600 else f"{seconds // 60} min"
+
+
 def table(results: dict[str, Any], entries: dict[str, Entry], points: Sequence[int]) -> str:
     """Return a Markdown table with a row for each entry and a column for each point in seconds."""
-    heads = [f"{seconds:,} s" if seconds < 600 else f"{seconds // 60} min" for seconds in points]
+    heads = [head(seconds) for seconds in points]
     lines = ["| | one step | " + " | ".join(heads) + " |", "|---|---:|" + "---:|" * len(points)]
     for key, entry in entries.items():
         result, cells = results[key], []
         for seconds in points:
             measured = median_and_range(result, seconds)
-            if measured is None:
-                cells.append("")
-                continue
-            median, low, high = map(three_digits, measured)
-            cells.append(median if low == high else f"{median} ({low} to {high})")
+            cells.append("" if measured is None else cell(measured))
         step = f"{result['batch_size']} images, {result['seconds_per_step']:.2f} s"
         lines.append(f"| {entry.label} | {step} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def plot(results: dict[str, Any], entries: dict[str, Entry], path: Path, points: Sequence[int], ylabel: str) -> None:
-    """Plot the median over the seeds against seconds of training, with the range as a band; both axes logarithmic."""
+def plot(
+    results: dict[str, Any],
+    entries: dict[str, Entry],
+    path: Path,
+    points: Sequence[int],
+    ylabel: str,
+    *,
+    baseline: float | None = None,
+) -> None:
+    """Plot the median over the seeds against seconds of training, with the range as a band; both axes logarithmic.
+
+    ``baseline`` is the value of real images, drawn as a line.
+    """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
@@ -329,8 +457,12 @@ def plot(results: dict[str, Any], entries: dict[str, Entry], path: Path, points:
     for key, entry in entries.items():
         measured = {seconds: median_and_range(results[key], seconds) for seconds in points}
         rows = np.array([(seconds, *values) for seconds, values in measured.items() if values is not None])
+        if not len(rows):
+            continue
         (line,) = axis.loglog(rows[:, 0], rows[:, 1], "o-", markersize=3, linewidth=1, label=entry.label.replace("`", ""))
         axis.fill_between(rows[:, 0], rows[:, 2], rows[:, 3], color=line.get_color(), alpha=0.2, linewidth=0)
+    if baseline is not None:
+        axis.axhline(baseline, color="0.4", linestyle="--", linewidth=1, label="real images")
     axis.set(xlabel="seconds of training", ylabel=ylabel)
     axis.set_xticks(points, [f"{point:,}" for point in points])
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
