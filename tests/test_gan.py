@@ -95,7 +95,8 @@ def test_a_penalty_has_a_gradient_in_the_discriminator_only(penalty):
 
 
 @pytest.mark.parametrize(
-    ("loss", "penalty"), [("non_saturating", None), ("minimax", None), ("hinge", "r1"), ("wasserstein", "gradient")]
+    ("loss", "penalty"),
+    [("non_saturating", None), ("minimax", None), ("hinge", "r1"), ("wasserstein", "gradient"), ("relativistic", "r1_r2")],
 )
 def test_a_gan_with_any_loss_trains_both_networks_and_reports_its_terms(tiny_gan, loss, penalty):
     gan = tiny_gan(loss=loss, penalty=penalty, penalty_weight=2.0)

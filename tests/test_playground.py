@@ -6,6 +6,7 @@ from keras import ops
 from scipy.special import expit
 
 from imggen_lib.models.gan import LOSSES
+from imggen_lib.models.gan.losses import generator_loss_by_name
 from imggen_lib.notebook.playground import EXTENT, NOISE_STD, SOURCES, Playground, TwoRateAdam, _MeanLosses, real_points
 from imggen_lib.training.callbacks import Diverged
 
@@ -97,14 +98,18 @@ def test_descent_directions_match_the_closed_form_and_finite_differences(loss):
     points = np.random.default_rng(0).normal(size=(20, 2))
     slope = np.array([2.0, -1.0])
     D = expit(points @ slope)
-    factor = {"non_saturating": 1 - D, "minimax": D}.get(loss, np.ones(20))
-    np.testing.assert_allclose(linear(slope, loss=loss).descent_directions(points), np.outer(factor, slope), rtol=1e-4)
+    # The linear discriminator of the test has no bias, and the mean of the real points in it is computed as in the class.
+    model = linear(slope, loss=loss)
+    real = real_points(model.data, 500, [model.seed, 2]).mean(axis=0) @ slope
+    factor = {"non_saturating": 1 - D, "minimax": D, "relativistic": expit(real - points @ slope)}.get(loss, np.ones(20))
+    np.testing.assert_allclose(model.descent_directions(points), np.outer(factor, slope), rtol=1e-4)
 
     nonlinear = Playground(loss=loss, **SMALL)
-    generator_loss, _ = LOSSES[loss]
+    compared = ops.mean(nonlinear.gan.discriminator(real_points(nonlinear.data, 500, [nonlinear.seed, 2])))
 
     def value(point):
-        return float(generator_loss(nonlinear.gan.discriminator(point[np.newaxis].astype("float32"))))
+        logit = nonlinear.gan.discriminator(point[np.newaxis].astype("float32"))
+        return float(generator_loss_by_name(loss, logit, compared))
 
     for point, direction in zip(points[:5], nonlinear.descent_directions(points[:5]), strict=True):
         differences = [-(value(point + step) - value(point - step)) / 2e-2 for step in 1e-2 * np.eye(2)]

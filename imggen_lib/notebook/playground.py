@@ -17,6 +17,7 @@ from scipy.special import expit
 from imggen_lib import _validation as validate
 from imggen_lib import backend
 from imggen_lib.models.gan import GAN, LOSSES, PENALTIES, frozen_call
+from imggen_lib.models.gan.losses import generator_loss_by_name
 from imggen_lib.training.callbacks import Diverged
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ NOISE_STD = 0.1
 #: Both coordinates of all real points lie in [-EXTENT, EXTENT], which is also the part of the plane that is plotted.
 EXTENT = 2.6
 #: The weight of each penalty in the loss.
-PENALTY_WEIGHTS: dict[str | None, float] = {None: 0.0, "gradient": 1.0, "r1": 0.1}
+PENALTY_WEIGHTS: dict[str | None, float] = {None: 0.0, "gradient": 1.0, "r1": 0.1, "r1_r2": 0.1}
 
 
 def _circle(angle: Array, radius: Array | float) -> Array:
@@ -346,8 +347,8 @@ class Playground:
     def real_probability(self, points: ArrayLike) -> Array:
         """Return the discriminator's probability that each point is real.
 
-        It is the sigmoid of the logit. The output of a Wasserstein critic has no zero and no unit, so it is standardised
-        over the given points first.
+        It is the sigmoid of the logit. The output of a Wasserstein critic has no zero and no unit, and that of a
+        discriminator that compares pairs has no zero. Both are standardised over the given points first.
 
         Parameters
         ----------
@@ -361,7 +362,7 @@ class Playground:
         """
         points = validate.real_array(points, "points", ndim=2).astype("float32")
         logits = ops.convert_to_numpy(self.gan.discriminator(points))[:, 0]
-        if self.loss == "wasserstein":
+        if self.loss in ("wasserstein", "relativistic"):
             logits = (logits - logits.mean()) / (logits.std() + 1e-12)
         return expit(logits)
 
@@ -379,10 +380,12 @@ class Playground:
             ``(n, 2)``: the direction in which the loss of the point falls fastest, as long as its slope.
         """
         points = ops.convert_to_tensor(validate.real_array(points, "points", ndim=2).astype("float32"))
-        generator_loss, _ = LOSSES[self.loss]
+        # A loss of pairs compares each point with the mean logit of real points.
+        real = ops.mean(frozen_call(self.gan.discriminator, real_points(self.data, 500, [self.seed, 2]), training=False))
 
         def summed_loss(points: Any) -> Any:
-            return len(points) * generator_loss(frozen_call(self.gan.discriminator, points, training=False))
+            logits = frozen_call(self.gan.discriminator, points, training=False)
+            return len(points) * generator_loss_by_name(self.loss, logits, real)
 
         return -ops.convert_to_numpy(backend.input_gradient(summed_loss, points))
 

@@ -20,18 +20,25 @@ def _build_gan(
     filters: Sequence[int] | None = None,
     conditional: bool = False,
     loss: str = "non_saturating",
+    penalty: str | None = None,
+    penalty_weight: float = 1.0,
     ema_momentum: float = 0.999,
 ) -> GAN:
-    """Build a GAN whose discriminator has the generator's channels in reverse order; by default they depend on the size."""
+    """Build a GAN whose discriminator has the generator's channels in reverse order; by default they depend on the size.
+
+    With a penalty the discriminator has no batch normalisation.
+    """
     from imggen_lib import models
 
     filters = generator_filters(image_shape) if filters is None else filters
     classes = num_classes if conditional else None
     return models.GAN(
         models.image_generator(image_shape, latent_dim, filters=filters, num_classes=classes),
-        models.image_discriminator(image_shape, filters=filters[::-1], num_classes=classes),
+        models.image_discriminator(image_shape, filters=filters[::-1], num_classes=classes, batch_norm=penalty is None),
         num_classes=classes,
         loss=loss,
+        penalty=penalty,
+        penalty_weight=penalty_weight,
         ema_momentum=ema_momentum,
         seed=seed,
     )

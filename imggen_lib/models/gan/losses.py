@@ -17,7 +17,8 @@ from imggen_lib import backend
 
 __all__ = [
     "LOSSES", "PENALTIES", "critic_generator_loss", "discriminator_loss", "generator_loss", "gradient_penalty",
-    "hinge_discriminator_loss", "minimax_generator_loss", "r1_penalty", "wasserstein_discriminator_loss",
+    "hinge_discriminator_loss", "minimax_generator_loss", "r1_penalty", "relativistic_discriminator_loss",
+    "relativistic_generator_loss", "wasserstein_discriminator_loss",
 ]  # fmt: skip
 
 
@@ -123,16 +124,60 @@ def wasserstein_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
     return ops.mean(fake_logits) - ops.mean(real_logits)
 
 
-#: For each name of a loss, the function of the generator and that of the discriminator.
-LOSSES: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+def relativistic_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
+    r"""Return the loss of a discriminator that compares pairs, :math:`\mathbb{E}[\operatorname{softplus}(f(G(z)) - f(x))]`.
+
+    Each real image is compared with one generated image. Only the difference counts, so a generated image must look more
+    real than the real images near it, and the discriminator gains nothing from rejecting all generated images alike.
+
+    References
+    ----------
+    Jolicoeur-Martineau, "The relativistic discriminator: a key element missing from standard GAN", ICLR 2019. Huang et al.,
+    "The GAN is dead; long live the GAN! A modern GAN baseline", NeurIPS 2024.
+
+    Examples
+    --------
+    If both logits grow by the same number, the loss stays:
+
+    >>> real, fake = ops.full((4, 1), 2.0), ops.ones((4, 1))
+    >>> [round(float(relativistic_discriminator_loss(real + c, fake + c)), 4) for c in (0, 100)]
+    [0.3133, 0.3133]
+    """
+    return ops.mean(ops.softplus(fake_logits - real_logits))
+
+
+def relativistic_generator_loss(fake_logits: Any, real_logits: Any) -> Any:
+    r"""Return the generator's loss of the comparison, :math:`\mathbb{E}[\operatorname{softplus}(f(x) - f(G(z)))]`.
+
+    Examples
+    --------
+    >>> zero = ops.zeros((4, 1))
+    >>> round(float(ops.exp(relativistic_generator_loss(zero, zero))), 4)
+    2.0
+    """
+    return relativistic_discriminator_loss(fake_logits, real_logits)
+
+
+#: For each name of a loss, the function of the generator and that of the discriminator. The first takes the logits of
+#: generated images; ``"relativistic"`` also takes those of as many real images.
+LOSSES: dict[str, tuple[Callable[..., Any], Callable[[Any, Any], Any]]] = {
     "non_saturating": (generator_loss, discriminator_loss),
     "minimax": (minimax_generator_loss, discriminator_loss),
     "hinge": (critic_generator_loss, hinge_discriminator_loss),
     "wasserstein": (critic_generator_loss, wasserstein_discriminator_loss),
+    "relativistic": (relativistic_generator_loss, relativistic_discriminator_loss),
 }
 
-#: Names of the penalties on the discriminator: none, :func:`gradient_penalty`, :func:`r1_penalty`.
-PENALTIES: tuple[str | None, ...] = (None, "gradient", "r1")
+
+def generator_loss_by_name(name: str, fake_logits: Any, real_logits: Any) -> Any:
+    """Return the generator's loss of that name in :data:`LOSSES`; ``real_logits`` counts where the loss compares pairs."""
+    arguments = (fake_logits, real_logits) if name == "relativistic" else (fake_logits,)
+    return LOSSES[name][0](*arguments)
+
+
+#: Names of the penalties on the discriminator: none, :func:`gradient_penalty`, :func:`r1_penalty` at real images, and at
+#: real and generated images.
+PENALTIES: tuple[str | None, ...] = (None, "gradient", "r1", "r1_r2")
 
 
 def gradient_penalty(critic: Callable[[Any], Any], real: Any, fake: Any, fraction: Any) -> Any:

@@ -20,7 +20,7 @@ from imggen_lib import _validation as validate
 from imggen_lib.models.base import GenerativeModel, serialize
 from imggen_lib.models.blocks import predict
 from imggen_lib.models.ema import MovingAverage
-from imggen_lib.models.gan.losses import LOSSES, PENALTIES, gradient_penalty, r1_penalty
+from imggen_lib.models.gan.losses import LOSSES, PENALTIES, generator_loss_by_name, gradient_penalty, r1_penalty
 
 __all__ = ["GAN", "frozen_call"]
 
@@ -78,10 +78,12 @@ class GAN(GenerativeModel):
         Number of classes of a conditional GAN, trained by ``fit(images, labels)``. The generator receives the one-hot
         class behind the latent vector; of the discriminator's logits, the one of the class counts.
     loss : str
-        A name in ``LOSSES``: ``"non_saturating"``, ``"minimax"``, ``"hinge"`` or ``"wasserstein"``.
+        A name in ``LOSSES``: ``"non_saturating"``, ``"minimax"``, ``"hinge"``, ``"wasserstein"`` or
+        ``"relativistic"``.
     penalty : str, optional
-        On the discriminator's gradient norm: ``"gradient"`` (towards 1, between real and generated images) or ``"r1"``
-        (towards 0, at real images). Either needs a discriminator without batch normalisation.
+        On the discriminator's gradient norm: ``"gradient"`` (towards 1, between real and generated images), ``"r1"``
+        (towards 0, at real images) or ``"r1_r2"`` (towards 0, at real and at generated images). All need a discriminator
+        without batch normalisation.
     penalty_weight : float
     ema_momentum : float
         Momentum of the moving average of the generator's weights, in [0, 1].
@@ -182,13 +184,15 @@ class GAN(GenerativeModel):
 
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the sum of both networks' losses, and of the penalty times its weight."""
-        generator_loss, discriminator_loss = LOSSES[self.loss_name]
+        discriminator_loss = LOSSES[self.loss_name][1]
         latent = keras.random.normal((ops.shape(images)[0], self.latent_dim), dtype="float32", seed=self.noise)
         inputs = latent if condition is None else ops.concatenate([latent, condition], axis=-1)
         real_logits = self.discriminator(images, training=training)
         fake = self.generator(inputs, training=training)
         fake_logits = frozen_call(self.discriminator, fake, training=training)
-        for_generator = generator_loss(_logit_of_class(fake_logits, condition))
+        # The generator's loss has no gradient for the weights of the discriminator.
+        compared = ops.stop_gradient(_logit_of_class(real_logits, condition))
+        for_generator = generator_loss_by_name(self.loss_name, _logit_of_class(fake_logits, condition), compared)
         fake = ops.stop_gradient(fake)
         fake_logits = self.discriminator(fake, training=training)
         for_discriminator = discriminator_loss(
@@ -211,6 +215,8 @@ class GAN(GenerativeModel):
 
         if self.penalty == "r1":
             return r1_penalty(critic, real)
+        if self.penalty == "r1_r2":
+            return r1_penalty(critic, real) + r1_penalty(critic, fake)
         shape = (ops.shape(real)[0], *[1] * (len(real.shape) - 1))
         fraction = keras.random.uniform(shape, dtype="float32", seed=self.noise)
         return gradient_penalty(critic, real, fake, fraction)
