@@ -8,8 +8,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from sklearn.mixture import GaussianMixture
 
-from imggen_lib import datasets, io, metrics, pretrained, recipes
+from imggen_lib import datasets, evaluation, io, metrics, pretrained, recipes
 from imggen_lib.datasets import marble_captions
 
 
@@ -50,8 +51,6 @@ def test_samples_of_shipped_conditional_models_are_classified_as_their_labels(na
 
 
 def test_samples_of_the_shipped_caption_model_show_their_captions():
-    from imggen_lib import evaluation
-
     choices = np.concatenate([combinations[:25] for combinations in marble_captions.combinations()])
     rows = marble_captions.encode([marble_captions.from_choice(choice) for choice in choices])
     images = pretrained.load("marble_diffusion").sample(50, seed=0, labels=rows, steps=10)
@@ -66,7 +65,7 @@ def test_shipped_likelihood_models_need_fewer_bits_than_independent_pixels(cloth
     independent = -np.log2(frequencies[test]).mean()
     images, labels = clothes.x_test[:50], clothes.y_test[:50]
     exact = -pretrained.load("pixelcnn").log_prob(images, labels=labels).mean() / 784 / np.log(2)
-    dequantised = metrics.bits_per_dimension(pretrained.load("flow").log_prob(images, seed=0), 784).mean()
+    dequantised = metrics.bits_per_dimension(pretrained.load("coupling_flow").log_prob(images, seed=0), 784).mean()
     # Dequantisation costs bits: an exact code for levels is shorter than a bound on it.
     assert exact < dequantised < independent - 0.5
 
@@ -80,6 +79,21 @@ def test_noise_level_of_a_shipped_vae_is_the_rms_error_of_its_reconstructions(na
     codes = mean + std * np.random.default_rng(0).standard_normal(mean.shape)
     error = np.sqrt(np.square(images - model.decode(codes)).mean())
     assert np.exp(float(np.asarray(model.log_std))) == pytest.approx(error, rel=tolerance)
+
+
+def test_the_prior_is_what_the_samples_of_the_shipped_vae_depend_on(clothes):
+    """In the classifier's features reconstructions are close, and decoded codes as close as the prior follows the codes."""
+    model, n = pretrained.load("vae"), 1000
+    mean, std = model.encode(clothes.x_train[:n])
+    codes = mean + std * np.random.default_rng(0).standard_normal(mean.shape)
+    images = {
+        "reconstructions": model.decode(codes),
+        "mixture": model.decode(GaussianMixture(10, reg_covar=1e-3, random_state=0).fit(codes).sample(n)[0]),
+        "learned": model.sample(n, seed=0),
+        "normal": model.sample(n, seed=0, prior="normal"),
+    }
+    distance = {name: evaluation.score(which, clothes).distance for name, which in images.items()}
+    assert distance["reconstructions"] < distance["learned"] < distance["mixture"] < distance["normal"] / 2
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.stats
-from helpers import has_changed, random_images, weights_of
+from helpers import gradients, has_changed, random_images, weights_of
 from keras import ops
 
 from imggen_lib import models
@@ -290,6 +290,87 @@ def test_networks_that_do_not_fit_each_other_are_refused():
         models.VAE(encoder, decoder(), beta=-1)
     with pytest.raises(ValueError, match="seed is -1"):
         models.VAE(encoder, decoder(), seed=-1)
+
+
+# -- a learned prior -------------------------------------------------------------------------------------------------
+
+CODE_MEAN, CODE_STD = np.array([1.5, -0.5], "float32"), np.array([0.4, 0.8], "float32")
+
+
+def exact_prior():
+    """The network whose output is the mean velocity for independent Gaussian codes."""
+    code, angle = keras.Input((2,)), keras.Input((1,))
+    cosine, sine = ops.cos(angle), ops.sin(angle)
+    scaled = (code - cosine * CODE_MEAN) / (cosine**2 * CODE_STD**2 + sine**2)
+    clean, noise = cosine * CODE_STD**2 * scaled + CODE_MEAN, sine * scaled
+    return keras.Model([code, angle], cosine * noise - sine * clean)
+
+
+def test_codes_sampled_with_the_exact_prior_have_the_distribution_of_the_codes(tiny_vae, monkeypatch):
+    model = tiny_vae(prior=exact_prior())
+    codes = []
+    monkeypatch.setattr(model, "decode", lambda z, labels: codes.append(z) or np.zeros((len(z), *SHAPE)))
+    model.sample(5000, seed=0)
+    np.testing.assert_allclose(codes[0].mean(axis=0), CODE_MEAN, atol=0.03)
+    np.testing.assert_allclose(codes[0].std(axis=0), CODE_STD, rtol=0.05)
+    model.sample(5000, seed=0, prior="normal")
+    np.testing.assert_allclose([codes[1].mean(axis=0), codes[1].std(axis=0)], [[0, 0], [1, 1]], atol=0.05)
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_the_prior_changes_no_gradient_of_encoder_and_decoder(tiny_vae, classes):
+    images = ops.convert_to_tensor(random_images(6))
+    labels = None if classes is None else ops.convert_to_tensor(np.arange(6) % 3)
+    prior = models.vector_network(2, num_classes=classes, width=8, blocks=1)
+    found = []
+    for network in (None, prior):
+        model = tiny_vae(num_classes=classes, prior=network)
+        loss = lambda model=model: model.compute_loss(images, labels)  # noqa: E731
+        found.append(gradients(loss, model.encoder, model.decoder, *([] if network is None else [network])))
+    (bound, without), (with_prior, groups) = found
+    for ours, theirs in zip(without, groups[:2], strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    assert with_prior > bound and any(np.abs(gradient).max() > 0 for gradient in groups[2])
+
+
+def test_a_trained_prior_follows_codes_that_the_normal_prior_does_not():
+    """The encoder puts all codes on two points. Samples of the learned prior are near them, normal ones are not."""
+    keras.utils.set_random_seed(0)
+    encoder, decoder = models.image_encoder(SHAPE, 2, filters=(4,)), constant_decoder((0.5,))
+    kernel = encoder.get_layer("log_variance")
+    kernel.bias.assign([-12.0, -12.0])
+    encoder.trainable = False
+    prior = models.vector_network(2, width=32, blocks=1)
+    model = models.VAE(encoder, decoder, prior=prior, ema_momentum=0.98)
+    model.compile(optimizer=keras.optimizers.Adam(1e-2))
+    images = np.repeat(random_images(2, seed=3), 256, axis=0)
+    targets = model.encode(images[[0, 256]])[0]
+    model.fit(images, batch_size=64, epochs=25, verbose=0)
+    sampled = []
+    model.decode = lambda codes, labels=None: sampled.append(codes) or np.zeros((len(codes), *SHAPE))
+    for prior_name in ("learned", "normal"):
+        model.sample(200, seed=0, prior=prior_name)
+    learned, normal = (np.linalg.norm(codes[:, None] - targets, axis=2).min(axis=1).mean() for codes in sampled)
+    assert learned < 0.3 * normal
+
+
+def test_a_vae_with_a_prior_is_the_same_after_saving(tiny_vae, tmp_path):
+    model = tiny_vae(num_classes=3, prior=models.vector_network(2, num_classes=3, width=8, blocks=1), ema_momentum=0.5)
+    model.fit(random_images(6), np.arange(6) % 3, verbose=0)
+    model.save(tmp_path / "vae.keras")
+    loaded = keras.saving.load_model(tmp_path / "vae.keras")
+    np.testing.assert_array_equal(loaded.sample(3, seed=1, labels=2), model.sample(3, seed=1, labels=2))
+    assert (loaded.sample(3, seed=1, labels=2) != loaded.sample(3, seed=1, labels=2, prior="normal")).any()
+
+
+def test_missing_and_wrong_priors_are_refused(vae, tiny_vae):
+    with pytest.raises(ValueError, match="this VAE was built without one"):
+        vae.sample(1, seed=0, prior="learned")
+    with pytest.raises(ValueError, match="prior is 'uniform'; expected one of learned, normal"):
+        vae.sample(1, seed=0, prior="uniform")
+    with pytest.raises(ValueError, match="use vector_network with size=2 and num_classes=None"):
+        tiny_vae(prior=models.vector_network(3, width=8, blocks=1))
 
 
 def test_bad_codes_and_images_are_refused(vae):
