@@ -21,7 +21,10 @@ SIZES = {
     "marbles": ((6000, 64, 64, 3), (1200, 64, 64, 3), 6),
     "captioned_marbles": ((8000, 32, 32, 3), (1000, 32, 32, 3), 22),
     "described_marbles": ((8000, 32, 32, 3), (1000, 32, 32, 3), 22),
+    "emoji": ((4401, 64, 64, 3), (490, 64, 64, 3), 1171),
+    "emoji_32": ((4401, 32, 32, 3), (490, 32, 32, 3), 1171),
 }
+WITH_CLASSES = ("digits", "faces", "fashion_mnist", "marbles")
 
 
 def idx(array):
@@ -71,7 +74,7 @@ def test_datasets_have_the_documented_shapes_ranges_types_and_balance(name):
     train, test, size = SIZES[name]
     assert (data.name, data.x_train.shape, data.x_test.shape) == (name, train, test)
     assert data.image_shape == train[1:] and len(data.class_names) == data.condition.size == size
-    assert data.condition.kind == ("captions" if name in ("captioned_marbles", "described_marbles") else "classes")
+    assert data.condition.kind == ("classes" if name in WITH_CLASSES else "captions")
     for images, labels in ((data.x_train, data.y_train), (data.x_test, data.y_test)):
         assert images.min() == pytest.approx(0, abs=0.05) and images.max() == pytest.approx(1, abs=0.05)
         assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 1

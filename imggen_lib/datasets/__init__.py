@@ -35,8 +35,9 @@ def names() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> names()
-    ('captioned_marbles', 'described_marbles', 'digits', 'faces', 'fashion_mnist', 'fashion_mnist_full', 'marbles')
+    >>> names()  # doctest: +NORMALIZE_WHITESPACE
+    ('captioned_marbles', 'described_marbles', 'digits', 'emoji', 'emoji_32', 'faces', 'fashion_mnist',
+    'fashion_mnist_full', 'marbles')
     """
     return tuple(sorted(_loaders()))
 
@@ -54,6 +55,8 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
     ``marbles``             6,000 and 1,200      64×64×3     marbles, six balanced classes of hue
     ``captioned_marbles``   8,000 and 1,000      32×32×3     marbles with incomplete captions
     ``described_marbles``   8,000 and 1,000      32×32×3     marbles with complete captions
+    ``emoji``               4,401 and 490        64×64×3     emoji with captions of concept and drawing style
+    ``emoji_32``            4,401 and 490        32×32×3     the same images, averaged over squares of four pixels
     ======================  ===================  ==========  ==================================================
 
     Origin and licence:
@@ -71,6 +74,13 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
       15 % of the factors. The combinations that :func:`imggen_lib.datasets.marble_captions.combinations` holds out are in
       the test images only. No third-party rights.
     - ``described_marbles``: the same kind of images, with all combinations in both parts. No third-party rights.
+    - ``emoji`` and ``emoji_32``: 1,166 concepts in up to five styles: Fluent Emoji by Microsoft (MIT), Noto Emoji by Google
+      (Apache 2.0), FxEmojis by Mozilla (Apache 2.0, CC BY 4.0), Twemoji by Twitter and other contributors (CC BY 4.0), and
+      EmojiOne 2 by EmojiOne and EmojiTwo (CC BY 4.0). They come with this library. Show
+      :data:`imggen_lib.datasets.emoji.ATTRIBUTION` where icons appear. Test images are the combinations of concept and
+      style that :func:`imggen_lib.datasets.emoji.held_out` holds out.
+
+    :mod:`imggen_lib.datasets.composed_emoji` renders any number of images of several emoji, with captions.
 
     Marbles are rendered in a few seconds at the first call and kept in memory as read-only arrays.
 
