@@ -13,27 +13,19 @@ import pytest
 from imggen_lib.training import callbacks, clock
 
 
-class Times:
-    """Wall and processor time that a test sets."""
+class SetClock(clock.Clock):
+    """A clock whose wall and processor time a test sets."""
 
-    def __init__(self):
-        self.wall = self.processor = 0.0
+    wall = processor = 0.0
 
-    def perf_counter(self):
+    def _wall(self):
         return self.wall
 
-    def process_time(self):
+    def _processor(self):
         return self.processor
 
-    def sleep(self, seconds):
-        time.sleep(60)  # the thread of the clock does nothing
-
-
-@pytest.fixture
-def times(monkeypatch):
-    times = Times()
-    monkeypatch.setattr(clock, "time", times)
-    return times
+    def _tick(self):
+        time.sleep(60)  # the thread reads nothing
 
 
 @pytest.mark.parametrize(
@@ -44,20 +36,20 @@ def times(monkeypatch):
         (60.0, 59.0, 0.0),  # a computation that kept the thread of the clock from running
     ],
 )
-def test_a_late_reading_without_processor_time_is_a_pause(times, wall, processor, paused):
-    watch = clock.Clock()
+def test_a_late_reading_without_processor_time_is_a_pause(wall, processor, paused):
+    watch = SetClock()
     began = watch.seconds()
-    times.wall, times.processor = wall, processor
+    watch.wall, watch.processor = wall, processor
     assert watch.seconds() - began == pytest.approx(wall - paused)
     assert watch.paused == pytest.approx(paused)
 
 
-def test_regular_readings_are_no_pause_however_long_they_go_on(times):
+def test_regular_readings_are_no_pause_however_long_they_go_on():
     """As while the process waits for a GPU: no processor time, but the thread reads the time."""
-    watch = clock.Clock()
+    watch = SetClock()
     began = watch.seconds()
     for _ in range(1000):
-        times.wall += 0.3
+        watch.wall += 0.3
         watch._update()
     assert watch.seconds() - began == pytest.approx(300) and watch.paused == 0
 

@@ -40,19 +40,22 @@ class Clock:
     (True, 0.0)
     """
 
+    # What a test replaces.
+    _wall = staticmethod(time.perf_counter)
+    _processor = staticmethod(time.process_time)
+
     def __init__(self, *, tick: float = 0.25, shortest_pause: float = 2.0) -> None:
         self.tick = tick
         self.shortest_pause = shortest_pause
         self.paused: float = 0.0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._read: float = time.perf_counter()
-        self._processor: float = time.process_time()
+        self._read: tuple[float, float] = (self._wall(), self._processor())
 
     def seconds(self) -> float:
         """Return the reading; only differences of two readings have a meaning. The first call starts the thread."""
         if self._thread is None or not self._thread.is_alive():  # a forked process has no threads
-            self._read, self._processor = time.perf_counter(), time.process_time()
+            self._read = (self._wall(), self._processor())
             self._thread = threading.Thread(target=self._tick, name="imggen clock", daemon=True)
             self._thread.start()
         return self._update() - self.paused
@@ -60,11 +63,11 @@ class Clock:
     def _update(self) -> float:
         """Read the time. Add a pause if the latest reading is too old."""
         with self._lock:
-            now, processor = time.perf_counter(), time.process_time()
-            gap = now - self._read
-            if gap > self.shortest_pause and processor - self._processor < gap / 2:
+            now, processor = self._wall(), self._processor()
+            gap = now - self._read[0]
+            if gap > self.shortest_pause and processor - self._read[1] < gap / 2:
                 self.paused += gap - self.tick
-            self._read, self._processor = now, processor
+            self._read = (now, processor)
             return now
 
     def _tick(self) -> None:

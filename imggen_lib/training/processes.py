@@ -58,8 +58,8 @@ class Place:
 
     Examples
     --------
-    >>> place("10.0.0.1:1234", num_processes=4, process_id=3)
-    Place(host='10.0.0.1', port=1234, num_processes=4, process_id=3)
+    >>> Place("10.0.0.1", 1234, num_processes=4, process_id=3).process_id
+    3
     """
 
     host: str
