@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--coordinator", metavar="HOST:PORT", help="train in several processes: where process 0 runs, and a free port"
     )
-    command.add_argument("--num-processes", type=int, metavar="N", help="how many; --devices is their sum")
+    command.add_argument("--num-processes", type=int, metavar="N", help="how many; --devices counts those of all processes")
     command.add_argument("--process-id", type=int, metavar="K", help="0 to N-1, another in each process")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted training of this file")
     command.set_defaults(command=_train)

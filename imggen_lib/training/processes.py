@@ -443,8 +443,9 @@ def _listen(port: int) -> socket.socket:
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server(("", port))
     except OSError as error:
+        reason = os.strerror(error.errno or 0)
         raise ValueError(
-            f"process 0 cannot listen on port {port} ({error.strerror}); choose another port for all processes"
+            f"process 0 cannot listen on port {port} ({reason}); choose another port for all processes"
         ) from None
 
 

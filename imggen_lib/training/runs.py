@@ -207,7 +207,10 @@ def run(
                 pretrained.save(model, checkpoint, record)
             if evaluate:
                 # Every process evaluates, because the others would only wait for process 0.
-                quality = evaluation.evaluate(trained, data)
+                with warnings.catch_warnings():
+                    if not first:
+                        warnings.simplefilter("ignore")  # process 0 shows them
+                    quality = evaluation.evaluate(trained, data)
                 record["quality"], record["measures"] = str(quality), quality.values
             if output is not None and first:
                 pretrained.save(model, output, record)
