@@ -66,7 +66,8 @@ leaderboard: $(SETUP) ## measure a recipe and insert its row, half an hour: make
 mutations: $(SETUP) ## change single characters of the library and list the changes that no test notices, half an hour
 	$(BIN)/python tools/mutation_test.py
 
-weights: $(SETUP) ## train all shipped models again: hours
+weights: $(SETUP) ## print how long it will take, then train all shipped models again: hours
+	$(BIN)/imggen estimate --profile full
 	for model in $$($(BIN)/python -c "from imggen_lib import pretrained; print(*pretrained.names())"); do \
 	  $(BIN)/imggen train $$model --profile full -o data/weights/$$model.npz || exit 1; done
 

@@ -145,7 +145,9 @@ def data_parallel(devices: int, batch_size: int) -> AbstractContextManager[Any]:
     Parameters
     ----------
     devices : int
-        Number of devices. With 1 the context changes nothing, on any backend.
+        Number of devices. With 1 the context changes nothing, on any backend. After
+        :func:`keras.distribution.initialize`, the devices of all processes together; each gives the same number of its own
+        and must be fed its part of the batch, in the order of the processes.
     batch_size : int
         Images in a training step; a multiple of ``devices``.
 
@@ -156,8 +158,8 @@ def data_parallel(devices: int, batch_size: int) -> AbstractContextManager[Any]:
     Raises
     ------
     TypeError, ValueError
-        If ``devices`` is not a positive integer, there are fewer devices, the batch cannot be divided equally, or the
-        backend is not JAX.
+        If ``devices`` is not a positive integer, there are fewer devices, the batch or the devices cannot be divided
+        equally, or the backend is not JAX.
 
     References
     ----------
@@ -169,6 +171,12 @@ def data_parallel(devices: int, batch_size: int) -> AbstractContextManager[Any]:
     ...     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     """
     devices = validate.integer(devices, "devices")
+    processes = _devices_of_processes()
+    if devices % len(processes):
+        raise ValueError(
+            f"devices is {devices} and there are {len(processes)} processes; expected the number of devices in all "
+            f"processes, a multiple of {len(processes)}"
+        )
     if devices == 1:
         return contextlib.nullcontext()
     if (backend := keras.backend.backend()) != "jax":
@@ -180,7 +188,30 @@ def data_parallel(devices: int, batch_size: int) -> AbstractContextManager[Any]:
         raise ValueError(f"devices is {devices}; expected at most {len(found)}, the devices of JAX: {', '.join(found)}")
     if batch_size % devices:
         raise ValueError(f"batch_size is {batch_size}; expected a multiple of the number of devices, {devices}")
-    return keras.distribution.DataParallel(devices=found[:devices]).scope()
+    chosen = found[:devices]
+    if len(processes) > 1:
+        each = devices // len(processes)
+        if each > (fewest := min(map(len, processes))):
+            raise ValueError(
+                f"devices is {devices}, {each} for each of {len(processes)} processes; expected at most {fewest} for each"
+            )
+        chosen = [name for names in processes for name in names[:each]]
+    # Keras can divide a tf.data pipeline among processes, but not other kinds of data: they are divided beforehand.
+    return keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False).scope()
+
+
+def _devices_of_processes() -> list[list[str]]:
+    """Return Keras's names of the devices of each process: one empty list if JAX runs in one process alone."""
+    if keras.backend.backend() != "jax":
+        return [[]]
+    import jax
+
+    if not getattr(jax.distributed, "is_initialized", bool)():
+        return [[]]
+    names: list[list[str]] = [[] for _ in range(jax.process_count())]
+    for device, name in zip(jax.devices(), keras.distribution.list_devices(), strict=True):
+        names[device.process_index].append(name)
+    return names
 
 
 def mixed_precision(enabled: bool = True) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""The command line: ``imggen list | train | sample | score``. Every error is one line that says what to do."""
+"""The command line: ``imggen list | estimate | train | sample | score``. Every error is one line that says what to do."""
 
 from __future__ import annotations
 
@@ -43,6 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     1
     """
     arguments = _parser().parse_args(argv)
+    status = _run(arguments)
+    if status != 0 and (loaded := sys.modules.get("imggen_lib.training.processes")) is not None:
+        loaded.leave(status)
+    return status
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run a command, print its error in one line, and return the exit status."""
     imggen_lib.configure_process()
     # On a terminal without accents, print a replacement character instead of failing.
     for stream in (sys.stdout, sys.stderr):
@@ -62,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except ImportError as error:
         print(f"imggen: {error}; install the package, or choose another KERAS_BACKEND", file=sys.stderr)
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError, ConnectionError, TimeoutError) as error:
         print(f"imggen: {' '.join(str(error).split())}", file=sys.stderr)
     except MemoryError as error:
         print(f"imggen: not enough memory ({error}); generate fewer images at a time", file=sys.stderr)
@@ -94,6 +102,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("list", help="list models and datasets")
     command.set_defaults(command=_list)
 
+    command = commands.add_parser("estimate", help="measure a few training steps, and print how long training will take")
+    command.add_argument("models", nargs="*", metavar="MODEL", help="as in train (default: all shipped models)")
+    command.add_argument("--profile", default="quick", metavar="quick|full", help="how long to train (default: quick)")
+    command.set_defaults(command=_estimate)
+
     command = commands.add_parser("train", help="train a model")
     command.add_argument("model", metavar="MODEL", help=f"one of {', '.join(recipes.names())}")
     command.add_argument("-o", "--output", required=True, metavar="FILE.keras|FILE.npz", help=".npz: the weights alone")
@@ -112,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, batches and noise (default: 0)")
     command.add_argument("--devices", type=int, default=1, metavar="N", help="share batches among N devices (JAX)")
+    command.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="train in several processes: where process 0 runs, and a free port"
+    )
+    command.add_argument("--num-processes", type=int, metavar="N", help="how many; --devices counts those of all processes")
+    command.add_argument("--process-id", type=int, metavar="K", help="0 to N-1, another in each process")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted training of this file")
     command.set_defaults(command=_train)
 
@@ -157,22 +175,42 @@ def _list(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _estimate(arguments: argparse.Namespace) -> int:
+    chosen = [recipes.get(name) for name in arguments.models or pretrained.names()]
+    for recipe in chosen:
+        recipe.budget(arguments.profile)  # a bad name is an error before anything is measured
+
+    from imggen_lib import training
+    from imggen_lib.training.estimates import readable_time
+
+    total = 0.0
+    for recipe in chosen:
+        duration = training.duration(recipe, profile=arguments.profile)
+        print(duration, flush=True)
+        total += duration.seconds
+    print(f"total: about {readable_time(total)}, without loading data and evaluation")
+    return 0
+
+
 def _train(arguments: argparse.Namespace) -> int:
     from imggen_lib import training
+    from imggen_lib.training import processes
 
     settings = dict(_setting(text) for text in arguments.set)
     for name in ("num_steps", "batch_size", "learning_rate"):
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)
     dataset = arguments.dataset if arguments.images is None else _folder(arguments)
-    names = ("profile", "seconds", "seed", "devices", "resume")
+    names = ("profile", "seconds", "seed", "devices", "coordinator", "num_processes", "process_id", "resume")
     options = {name: getattr(arguments, name) for name in names}
     run = training.run(arguments.model, arguments.output, dataset=dataset, report=print, **options, **settings)
     steps, seconds = run.record["steps"], run.record["seconds"]
     if not run.finished:
-        print(f"imggen: stopped after {steps} steps; the same command with --resume continues", file=sys.stderr)
+        if processes.index() == 0:
+            print(f"imggen: stopped after {steps} steps; the same command with --resume continues", file=sys.stderr)
         return 130
-    print(f"{arguments.output}: {steps} steps in {seconds:.0f} s; {run.record['quality']}")
+    if processes.index() == 0:
+        print(f"{arguments.output}: {steps} steps in {seconds:.0f} s; {run.record['quality']}")
     return 0
 
 

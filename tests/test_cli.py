@@ -12,8 +12,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from imggen_lib import __version__, cli, datasets, pretrained, recipes
+from imggen_lib import __version__, cli, datasets, pretrained, recipes, training
 from imggen_lib.datasets import marble_captions
+from imggen_lib.training.estimates import readable_time
 
 TRAIN = ["train", "vae_2d", "--dataset", "digits", "--num-steps", "20", "--batch-size", "8"]
 
@@ -71,6 +72,35 @@ def test_list_names_every_model_and_dataset_without_loading_keras(capsys):
 def test_version_and_module_entry_point():
     run = subprocess.run([sys.executable, "-m", "imggen_lib", "--version"], capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (0, f"imggen {__version__}\n", "")
+
+
+def test_estimate_prints_each_model_and_the_total(capsys, monkeypatch):
+    measured = {"vae": 0.5, "gan": 2.0}
+
+    def duration(recipe, *, profile):
+        return training.Duration(recipe.name, recipe.budget(profile).num_steps, 10, 1.0, measured[recipe.name])
+
+    monkeypatch.setattr(training, "duration", duration, raising=False)
+    seconds = sum(1 + (recipes.get(name).full.num_steps - 2) * measured[name] for name in measured)
+    assert cli.main(["estimate", "vae", "gan", "--profile", "full"]) == 0
+    first, second, total = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"vae: [\d,]+ steps of 0\.5 s, about \d+ min", first)
+    assert re.fullmatch(r"gan: [\d,]+ steps of 2 s, about [\d.]+ (min|h)", second)
+    assert total.startswith(f"total: about {readable_time(seconds)}")
+    assert "profile is 'fast'" in error_line(capsys, "estimate", "--profile", "fast")
+    monkeypatch.setattr(pretrained, "names", lambda: ("gan",))
+    assert cli.main(["estimate"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_duration_measures_compiled_steps(digits):
+    recipe = recipes.get("vae_2d")
+    found = training.duration(recipe, dataset=digits, profile="full", num_steps=3)
+    assert (found.model, found.num_steps, found.measured_steps) == ("vae_2d", recipe.full.num_steps, 3)
+    assert 0 < found.seconds_per_step < found.first_seconds  # the first two steps are compiled
+    assert found.seconds == found.first_seconds + (recipe.full.num_steps - 2) * found.seconds_per_step
+    hurried = training.duration(recipe, dataset=digits, num_steps=100, seconds=0.01)
+    assert hurried.measured_steps == 1
 
 
 def test_train_writes_the_model_and_prints_its_quality(trained, conditional):

@@ -39,7 +39,8 @@ def test_run_records_what_a_reader_needs_to_repeat_it(tmp_path):
     assert (record["model"], record["dataset"], record["seed"], record["steps"]) == ("vae", "digits", 4, 3)
     assert record["settings"] == {"num_steps": 3, "batch_size": 8, "latent_dim": 3}
     assert record["image_shape"] == [8, 8, 1] and record["condition"]["names"] == list("0123456789")
-    assert (record["devices"], record["precision"], record["batch_size"]) == (1, "float32", 8)
+    assert (record["devices"], record["processes"], record["precision"], record["batch_size"]) == (1, 1, "float32", 8)
+    assert record["images_seen"] == 24 and record["epochs"] == round(3 / (1437 // 8), 2) and record["seconds"] > 0
     assert re.fullmatch(r"Fréchet distance .* test images of digits; kernel distance .*", record["quality"])
     assert int(run.model.optimizer.iterations) == 3 and run.model.latent_dim == 3
     assert [file.name for file in tmp_path.iterdir()] == ["vae.keras"]

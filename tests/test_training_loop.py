@@ -123,6 +123,8 @@ def test_fit_counts_the_seconds_that_the_record_has(tiny_gan, digits):
     gan, record = tiny_gan(), {"steps": 5, "seconds": 100.0}
     assert training.fit(gan, digits, record, seconds=100.5, batch_size=8, seed=0)
     assert 100.5 <= record["seconds"] < 110 and record["steps"] == 5 + int(gan.optimizer.iterations)
+    # A record of an older version has no images_seen: it follows from the steps.
+    assert record["images_seen"] == 8 * record["steps"]
 
 
 @pytest.mark.parametrize("budget", [{}, {"num_steps": 1, "seconds": 1.0}])

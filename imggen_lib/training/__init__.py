@@ -16,13 +16,13 @@ if TYPE_CHECKING:
         StopOnSignal,
         TimeBudget,
     )
-    from imggen_lib.training.estimates import Estimate, estimate
+    from imggen_lib.training.estimates import Duration, Estimate, duration, estimate
     from imggen_lib.training.loop import Batches, fit
     from imggen_lib.training.runs import Run, run
 
 __all__ = [
-    "Batches", "Checkpoint", "Diverged", "Estimate", "ProgressBar", "Run", "SampleSheet", "Snapshots", "StopIfDiverged",
-    "StopOnSignal", "TimeBudget", "estimate", "fit", "run",
+    "Batches", "Checkpoint", "Diverged", "Duration", "Estimate", "ProgressBar", "Run", "SampleSheet", "Snapshots",
+    "StopIfDiverged", "StopOnSignal", "TimeBudget", "duration", "estimate", "fit", "run",
 ]  # fmt: skip
 
 # The module that defines each name.
@@ -30,6 +30,7 @@ _MODULE_OF = {
     "Batches": "loop",
     "Checkpoint": "callbacks",
     "Diverged": "callbacks",
+    "Duration": "estimates",
     "Estimate": "estimates",
     "ProgressBar": "callbacks",
     "Run": "runs",
@@ -38,6 +39,7 @@ _MODULE_OF = {
     "StopIfDiverged": "callbacks",
     "StopOnSignal": "callbacks",
     "TimeBudget": "callbacks",
+    "duration": "estimates",
     "estimate": "estimates",
     "fit": "loop",
     "run": "runs",

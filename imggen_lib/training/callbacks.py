@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib import io, pretrained
+from imggen_lib.training import clock, processes
 
 __all__ = [
     "Checkpoint", "Diverged", "ProgressBar", "SampleSheet", "Snapshots", "StepCounter", "StopIfDiverged", "StopOnSignal",
-    "TimeBudget",
+    "StopTogether", "TimeBudget",
 ]  # fmt: skip
 
 Logs = dict[str, Any] | None
@@ -30,7 +31,8 @@ Logs = dict[str, Any] | None
 class TimeBudget(keras.callbacks.Callback):
     """Stop ``fit`` after the first step that ends later than ``seconds`` of wall time.
 
-    The time starts with the training, so compiling the first step counts.
+    The time starts with the training, so compiling the first step counts. Time in which the process was stopped does not:
+    see :class:`imggen_lib.training.clock.Clock`.
 
     Parameters
     ----------
@@ -62,10 +64,10 @@ class TimeBudget(keras.callbacks.Callback):
         self.spent: float = 0.0
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.began: float = time.perf_counter()
+        self.began: float = clock.seconds()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self.spent = time.perf_counter() - self.began
+        self.spent = clock.seconds() - self.began
         if self.spent >= self.seconds:
             self.model.stop_training = True
 
@@ -96,13 +98,13 @@ class ProgressBar(keras.callbacks.Callback):
         self.seconds = seconds
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        self.began: float = time.perf_counter()
+        self.began: float = clock.seconds()
         form = "{l_bar}{bar}| {n:.0f}/{total:.0f} {unit} [{elapsed}{postfix}]"
         unit = "steps" if self.seconds is None else "s"
         self.bar: tqdm.tqdm[Any] = tqdm.tqdm(total=self.steps or self.seconds, unit=unit, bar_format=form, mininterval=0.5)
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        done = self.bar.n + 1 if self.seconds is None else time.perf_counter() - self.began
+        done = self.bar.n + 1 if self.seconds is None else clock.seconds() - self.began
         done = min(done, self.bar.total)  # beyond its total, tqdm shows no bar
         self.bar.set_postfix({name: f"{value:.3g}" for name, value in (logs or {}).items()}, refresh=False)
         self.bar.update(done - self.bar.n)
@@ -114,32 +116,50 @@ class ProgressBar(keras.callbacks.Callback):
 class StepCounter(keras.callbacks.Callback):
     """Count the steps and seconds of a training in its record, on from what the record has.
 
+    The seconds are wall time from the beginning of ``fit`` to the end of the latest step, with compilation, checkpoints and
+    sheets of samples, and without time in which the process was stopped: see :class:`imggen_lib.training.clock.Clock`.
+
     Parameters
     ----------
     record : dict
         With ``steps`` and ``seconds``; both are updated after every step.
+    batch_size, steps_per_epoch : int, optional
+        If they are given, ``images_seen`` and ``epochs`` are updated as well: steps times images in a batch, and passes
+        over the training images, rounded to two digits.
 
     Examples
     --------
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     >>> model.compile(loss="mse")
     >>> record = {"steps": 10, "seconds": 0.0}
-    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), batch_size=2, verbose=0, callbacks=[StepCounter(record)])
-    >>> record["steps"]
-    14
+    >>> counter = StepCounter(record, batch_size=2, steps_per_epoch=4)
+    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), batch_size=2, verbose=0, callbacks=[counter])
+    >>> record["steps"], record["images_seen"], record["epochs"]
+    (14, 28, 3.5)
     """
 
-    def __init__(self, record: dict[str, Any]) -> None:
+    def __init__(
+        self, record: dict[str, Any], *, batch_size: int | None = None, steps_per_epoch: int | None = None
+    ) -> None:
         super().__init__()
         self.record = record
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.before: float = self.record["seconds"]
-        self.began: float = time.perf_counter()
+        self.began: float = clock.seconds()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self.record["steps"] += 1
-        self.record["seconds"] = self.before + time.perf_counter() - self.began
+        self.set_steps(self.record["steps"] + 1)
+        self.record["seconds"] = self.before + clock.seconds() - self.began
+
+    def set_steps(self, steps: int) -> None:
+        """Write a number of steps, and what follows from it, into the record."""
+        self.record["steps"] = steps
+        if self.batch_size is not None and self.steps_per_epoch is not None:
+            self.record["images_seen"] = steps * self.batch_size
+            self.record["epochs"] = round(steps / self.steps_per_epoch, 2)
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -178,7 +198,8 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if time.perf_counter() - self.saved >= self.every:
             try:
-                pretrained.save(self.model, self.path, self.record)
+                with processes.alone():
+                    pretrained.save(self.model, self.path, self.record)
             except OSError as error:
                 reason = error.strerror or error
                 warnings.warn(
@@ -192,7 +213,8 @@ class Checkpoint(keras.callbacks.Callback):
 class SampleSheet(keras.callbacks.Callback):
     """Write a contact sheet of samples at regular times, always from the same seed.
 
-    Sampling takes at most a tenth of the time: if it takes longer than that, the sheets are written less often.
+    Sampling takes at most a tenth of the time: if it takes longer than that, the sheets are written less often. In one of
+    several processes, a copy of the model on the devices of this process is sampled, and the others wait.
 
     Parameters
     ----------
@@ -229,7 +251,7 @@ class SampleSheet(keras.callbacks.Callback):
         if began >= self.next:
             try:
                 with io.atomic_write(self.path) as temporary:
-                    io.write_contact_sheet(temporary, self.model.sample(self.n, seed=self.seed))
+                    io.write_contact_sheet(temporary, processes.local_copy(self.model).sample(self.n, seed=self.seed))
             except OSError as error:
                 warnings.warn(f"{self.path} could not be written ({error.strerror or error})", stacklevel=2)
             now = time.perf_counter()
@@ -417,3 +439,33 @@ class StopOnSignal(keras.callbacks.Callback):
     def _stop(self, number: int, frame: FrameType | None) -> None:
         # Only a flag: inside a step on JAX, the model's state is held by the compiled function.
         self.stopped = True
+
+
+class StopTogether(keras.callbacks.Callback):
+    """Stop all processes of a training after the same step, if a signal or a time budget stops one of them.
+
+    Otherwise the process that goes on would wait for the one that stopped. The processes exchange two flags after every
+    step. This callback comes after those that may stop the training.
+
+    Parameters
+    ----------
+    stop_on_signal : StopOnSignal
+        Learns of the signals that other processes received.
+
+    Examples
+    --------
+    A single process exchanges nothing:
+
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> history = model.fit(np.zeros((8, 1)), np.zeros(8), verbose=0, callbacks=[StopTogether(StopOnSignal())])
+    """
+
+    def __init__(self, stop_on_signal: StopOnSignal) -> None:
+        super().__init__()
+        self.stop_on_signal = stop_on_signal
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        flags = processes.any_process([bool(self.model.stop_training), self.stop_on_signal.stopped])
+        stop, self.stop_on_signal.stopped = flags
+        self.model.stop_training = stop or self.stop_on_signal.stopped

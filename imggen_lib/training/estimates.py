@@ -1,4 +1,4 @@
-"""What a training will take: parameters, memory, seconds per step and per sample, measured on a copy of the model."""
+"""What a training will take: parameters, memory, seconds per step and per sample, and how long a recipe trains."""
 
 from __future__ import annotations
 
@@ -6,14 +6,20 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
+from imggen_lib import _validation as validate
+from imggen_lib import backend, datasets
 from imggen_lib.datasets import Dataset
 from imggen_lib.models import GenerativeModel
+from imggen_lib.recipes import Recipe
+from imggen_lib.training import clock
+from imggen_lib.training.loop import Batches
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Duration", "Estimate", "duration", "estimate", "readable_time"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,3 +110,113 @@ def _outputs(network: keras.Model) -> int:
     """Return how many values the layers of a network output for one image."""
     shapes = [tensor.shape[1:] for layer in network.layers for tensor in keras.tree.flatten(layer.output)]
     return sum(math.prod(size or 1 for size in shape) for shape in shapes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Duration:
+    """How long a training of a recipe will take, from some of its steps.
+
+    Attributes
+    ----------
+    model : str
+        The recipe.
+    num_steps, measured_steps : int
+        Steps of the training, and of the measurement after the first two.
+    first_seconds : float
+        Of the first two steps, in which the step is compiled.
+    seconds_per_step : float
+        Median of the measured steps.
+
+    Examples
+    --------
+    >>> duration = Duration("vae", num_steps=2502, measured_steps=10, first_seconds=8.0, seconds_per_step=0.14)
+    >>> print(duration, round(duration.seconds))
+    vae: 2,502 steps of 0.14 s, about 6 min 358
+    """
+
+    model: str
+    num_steps: int
+    measured_steps: int
+    first_seconds: float
+    seconds_per_step: float
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the whole training, without loading the data and without the evaluation."""
+        return self.first_seconds + max(self.num_steps - 2, 0) * self.seconds_per_step
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model}: {self.num_steps:,} steps of {self.seconds_per_step:.2g} s, about {readable_time(self.seconds)}"
+        )
+
+
+def duration(
+    recipe: Recipe, *, profile: str = "quick", dataset: Dataset | None = None, num_steps: int = 10, seconds: float = 20
+) -> Duration:
+    """Measure a few training steps of a recipe, compiled as in training, and estimate how long its training takes.
+
+    Parameters
+    ----------
+    recipe : imggen_lib.recipes.Recipe
+    profile : {"quick", "full"}
+        Which budget of the recipe.
+    dataset : imggen_lib.datasets.Dataset, optional
+        Instead of the dataset of the profile.
+    num_steps : int
+        Steps to measure, after two that are compiled.
+    seconds : float
+        Stop to measure after so long, if one step at least was measured.
+
+    Returns
+    -------
+    Duration
+
+    Examples
+    --------
+    >>> from imggen_lib import datasets, recipes
+    >>> found = duration(recipes.get("vae_2d"), dataset=datasets.load("digits"), num_steps=3)
+    >>> found.num_steps == recipes.get("vae_2d").quick.num_steps, found.measured_steps, found.seconds > 0
+    (True, 3, True)
+    """
+    budget = recipe.budget(profile)
+    dataset = datasets.load(budget.dataset) if dataset is None else dataset
+    with backend.mixed_precision(recipe.mixed_precision):
+        model = recipe.model(dataset.image_shape, dataset.condition.size, seed=0)
+    model.compile(optimizer=recipe.optimizer(budget.num_steps))
+    stop = 2 + validate.integer(num_steps, "num_steps")
+    batches = Batches(dataset.x_train, dataset.y_train, batch_size=recipe.batch_size, seed=0, stop=stop)
+    timer = _StepTimer(seconds)
+    model.fit(batches, shuffle=False, verbose=0, callbacks=[timer])
+    steps = np.diff(timer.ends[2:])
+    return Duration(recipe.name, budget.num_steps, len(steps), timer.ends[2] - timer.ends[0], float(np.median(steps)))
+
+
+class _StepTimer(keras.callbacks.Callback):
+    """Note when training began and when each step ended; stop after so many seconds, but after three steps at least."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.ends: list[float] = [clock.seconds()]
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        float((logs or {}).get("loss", 0.0))  # a GPU has computed the step when its loss can be read
+        self.ends.append(clock.seconds())
+        if len(self.ends) > 3 and self.ends[-1] - self.ends[0] >= self.seconds:
+            self.model.stop_training = True
+
+
+def readable_time(seconds: float) -> str:
+    """Return a duration in seconds, minutes or hours, to two digits.
+
+    Examples
+    --------
+    >>> readable_time(40.2), readable_time(358), readable_time(9000)
+    ('40 s', '6 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from imggen_lib import _validation as validate
 from imggen_lib import pretrained
 from imggen_lib.datasets import Dataset
+from imggen_lib.training import processes
 from imggen_lib.training.callbacks import (
     Checkpoint,
     Diverged,
@@ -20,6 +21,7 @@ from imggen_lib.training.callbacks import (
     StepCounter,
     StopIfDiverged,
     StopOnSignal,
+    StopTogether,
     TimeBudget,
 )
 
@@ -43,11 +45,13 @@ class Batches(keras.utils.PyDataset):
     seed : int
     start, stop : int
         The first step, and the step after the last.
+    part : tuple of int
+        ``(k, n)`` for part k of n equal parts of each batch: with several processes, each computes its own.
 
     Raises
     ------
     ValueError
-        If there are fewer images than a batch needs.
+        If there are fewer images than a batch needs, or a batch cannot be divided into equal parts.
 
     Examples
     --------
@@ -59,7 +63,15 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, images: NDArray[Any], labels: NDArray[Any], *, batch_size: int, seed: int, start: int = 0, stop: int
+        self,
+        images: NDArray[Any],
+        labels: NDArray[Any],
+        *,
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        stop: int,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
         self.images = images
@@ -71,6 +83,11 @@ class Batches(keras.utils.PyDataset):
         self.steps_per_epoch: int = len(images) // batch_size
         if self.steps_per_epoch == 0:
             raise ValueError(f"batch_size is {batch_size} and there are {len(images)} images; expected at least as many")
+        number, parts = part
+        if batch_size % parts:
+            raise ValueError(f"batch_size is {batch_size}; expected a multiple of the number of processes, {parts}")
+        self.first: int = number * (batch_size // parts)
+        self.size: int = batch_size // parts
         self.epoch: int | None = None
 
     def __len__(self) -> int:
@@ -81,7 +98,8 @@ class Batches(keras.utils.PyDataset):
         if epoch != self.epoch:
             self.order: NDArray[np.int64] = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
             self.epoch = epoch
-        rows = self.order[position * self.batch_size : (position + 1) * self.batch_size]
+        first = position * self.batch_size + self.first
+        rows = self.order[first : first + self.size]
         return self.images[rows], self.labels[rows]
 
 
@@ -100,13 +118,15 @@ def fit(
     """Train a compiled model up to a number of steps or seconds, counting on from its record.
 
     Ctrl-C stops after the current step. A loss that is NaN or infinite stops training, and restores the last good state.
+    In one of several processes, each batch is divided among them, all stop after the same step, and only process 0 shows
+    progress and writes checkpoints.
 
     Parameters
     ----------
     model : keras.Model
     dataset : imggen_lib.datasets.Dataset
     record : dict
-        With ``steps`` and ``seconds`` so far; both are updated in place.
+        With ``steps`` and ``seconds`` so far; both are updated in place, with ``images_seen`` and ``epochs``.
     num_steps : int, optional
     seconds : float, optional
         The whole budget, including what the record has already: one of the two.
@@ -150,24 +170,38 @@ def fit(
     if min(left.values()) <= 0:
         return True
     stop = before + _ENOUGH if num_steps is None else num_steps
-    batches = Batches(dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed, start=before, stop=stop)
+    part = (processes.index(), processes.count())
+    batches = Batches(
+        dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed, start=before, stop=stop, part=part
+    )
     stop_on_signal, stop_if_diverged = StopOnSignal(), StopIfDiverged()
-    every_step: list[keras.callbacks.Callback] = [*callbacks, ProgressBar(**left), StepCounter(record)]
+    counter = StepCounter(record, batch_size=batch_size, steps_per_epoch=batches.steps_per_epoch)
+    every_step: list[keras.callbacks.Callback] = [*callbacks, counter]
     if seconds is not None:
         every_step.insert(0, TimeBudget(left["seconds"]))
-    if checkpoint is not None:
-        every_step.append(Checkpoint(checkpoint, record))
+    if processes.index() == 0:
+        every_step.append(ProgressBar(**left))
+        if checkpoint is not None:
+            every_step.append(Checkpoint(checkpoint, record))
+    every_step += [stop_on_signal, stop_if_diverged, StopTogether(stop_on_signal)]
     try:
-        model.fit(batches, shuffle=False, verbose=0, callbacks=[*every_step, stop_on_signal, stop_if_diverged])
+        model.fit(batches, shuffle=False, verbose=0, callbacks=every_step)
     except Diverged as error:
-        record["steps"] = before + stop_if_diverged.kept
+        counter.set_steps(before + stop_if_diverged.kept)
         if checkpoint is None:
             raise
-        pretrained.save(model, checkpoint, record)
+        _save(model, checkpoint, record)
         raise Diverged(f"{error}. The last good state is in {checkpoint}") from None
     finally:
         # Keras does not call on_train_end when training fails, and Ctrl-C must work again.
         stop_on_signal.on_train_end()
     if stop_on_signal.stopped and checkpoint is not None:
-        pretrained.save(model, checkpoint, record)
+        _save(model, checkpoint, record)
     return not stop_on_signal.stopped
+
+
+def _save(model: keras.Model, checkpoint: str | os.PathLike[str], record: dict[str, Any]) -> None:
+    """Write a checkpoint, in process 0."""
+    if processes.index() == 0:
+        with processes.alone():
+            pretrained.save(model, checkpoint, record)

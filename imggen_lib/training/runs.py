@@ -17,12 +17,14 @@ from typing import Any
 
 import keras
 
+import imggen_lib
 from imggen_lib import _validation as validate
 from imggen_lib import backend, datasets, evaluation, pretrained, recipes
 from imggen_lib.models import GenerativeModel
+from imggen_lib.training import processes
 from imggen_lib.training.callbacks import SampleSheet
 from imggen_lib.training.estimates import estimate
-from imggen_lib.training.loop import fit
+from imggen_lib.training.loop import Batches, fit
 
 __all__ = ["Run", "run"]
 
@@ -34,8 +36,10 @@ class Run:
     Attributes
     ----------
     model : keras.Model
+        With several processes, a copy on the devices of this process, without the optimizer.
     record : dict
-        Recipe, settings, dataset, seed, steps, seconds, machine, software and, if finished, the measured quality.
+        Recipe, settings, dataset, seed, steps, epochs, images seen, seconds without pauses, machine, software and, if
+        finished, the measured quality. Records of version 0.1.0 lack epochs and images seen.
     dataset : imggen_lib.datasets.Dataset
     finished : bool
         False if a signal stopped the run before its budget was used up.
@@ -56,6 +60,9 @@ def run(
     seconds: float | None = None,
     seed: int = 0,
     devices: int = 1,
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
     resume: bool = False,
     evaluate: bool = True,
     report: Callable[[str], object] | None = None,
@@ -82,9 +89,15 @@ def run(
     seed : int
         Of weights, batches and noise.
     devices : int
-        Share each batch among that many devices (JAX backend).
+        Share each batch among that many devices (JAX backend); with several processes, of all processes together.
+    coordinator, num_processes, process_id : str and int, optional
+        To train in several processes, on one or several hosts (JAX backend): start the same run in each before anything is
+        computed there, with ``HOST:PORT`` of process 0, their number, and the number of this one. Process 0 alone writes
+        and reports. Without them, the environment variables ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``..._NUM_PROCESSES`` and
+        ``..._PROCESS_ID`` are used if they are set. After :func:`keras.distribution.initialize` they are not needed.
     resume : bool
-        Go on where an interrupted run with the same arguments stopped. Needs ``output``.
+        Go on where an interrupted run with the same arguments stopped. Needs ``output``. With several processes, process 0
+        reads the file and sends it to the others.
     evaluate : bool
         Whether to measure the quality at the end.
     report : callable, optional
@@ -108,6 +121,10 @@ def run(
         If the folder of the output does not exist, or there is nothing to resume.
     OSError
         If the output cannot be written, or the disk has too little space. This is tested before training.
+    TimeoutError
+        If another process does not come within two minutes.
+    ConnectionError
+        If another process ends during the training.
     Diverged
         If the loss became NaN or infinite.
 
@@ -121,13 +138,17 @@ def run(
     seed = validate.integer(seed, "seed", minimum=0)
     if seconds is not None:
         seconds = validate.real(seconds, "seconds", minimum=1)
-    output = None if output is None else _checked_output(output)
+    own = processes.place(coordinator, num_processes, process_id)
+    first = (processes.index() if own is None else own.process_id) == 0
+    if resume and output is None:
+        raise ValueError("resume is True and output is None; give the output of the interrupted run")
+    output = None if output is None else _checked_output(output) if first else Path(output)
     data = dataset if isinstance(dataset, datasets.Dataset) else datasets.load(dataset or budget.dataset)
     if recipe.condition not in (None, data.condition.kind):
         raise ValueError(
             f"{recipe.name} needs a dataset with {recipe.condition}, and {data.name} has {data.condition.kind}"
         )
-    if len(data.x_train) < recipe.min_images:
+    if first and len(data.x_train) < recipe.min_images:
         warnings.warn(
             f"there are {len(data.x_train):,} training images; {recipe.name} needs about {recipe.min_images:,}, or its "
             "samples will be copies of training images or will not resemble them",
@@ -146,40 +167,55 @@ def run(
         "seed": seed,
     }
     checkpoint = None if output is None else output.with_suffix(".partial.keras")
-    with backend.data_parallel(devices, recipe.batch_size):
-        if resume:
-            model, record = _resumed(output, checkpoint, started)
-        else:
-            model, record = _built(recipe, data, seed, num_steps), {**started, **_environment(recipe, devices)}
-        if output is not None:
-            _check_space(model, output)
-        watching = list(callbacks)
-        if report is not None and isinstance(model, GenerativeModel):
-            for line in (str(estimate(model, data, batch_size=recipe.batch_size)), *model.notes):
-                report(line)
-            if output is not None:
-                watching.append(SampleSheet(output.with_suffix(".samples.png")))
-        finished = fit(
-            model,
-            data,
-            record,
-            num_steps=num_steps,
-            seconds=seconds,
-            batch_size=recipe.batch_size,
-            seed=seed,
-            checkpoint=checkpoint,
-            callbacks=watching,
-        )
-    if finished:
-        if checkpoint is not None:
-            pretrained.save(model, checkpoint, record)  # before the evaluation, whose failure must not cost the training
-        if evaluate:
-            quality = evaluation.evaluate(model, data)
-            record["quality"], record["measures"] = str(quality), quality.values
-        if output is not None:
-            pretrained.save(model, output, record)
-            output.with_suffix(".partial.keras").unlink(missing_ok=True)
-    return Run(model, record, data, finished)
+    resumed = _resumable(output, checkpoint, started) if resume and first and output and checkpoint else None
+    if own is not None:
+        processes.join(own)
+    with processes.lost_process():
+        batches = Batches(data.x_train, data.y_train, batch_size=recipe.batch_size, seed=seed, stop=1)
+        arguments = [started, recipe.batch_size, seconds, devices, resume, evaluate, imggen_lib.__version__]
+        processes.check_same(arguments, len(data.x_train), *batches[0])
+        with backend.data_parallel(devices, recipe.batch_size):
+            if resume:
+                model, record = _load(processes.share_file(resumed))
+            else:
+                model, record = _built(recipe, data, seed, num_steps), {**started, **_environment(recipe, devices)}
+            if output is not None and first:
+                _check_space(model, output)
+            watching = list(callbacks)
+            if report is not None and first and isinstance(model, GenerativeModel):
+                with processes.alone():
+                    expected = str(estimate(model, data, batch_size=recipe.batch_size))
+                for line in (expected, *model.notes):
+                    report(line)
+                if output is not None:
+                    watching.append(SampleSheet(output.with_suffix(".samples.png")))
+            finished = fit(
+                model,
+                data,
+                record,
+                num_steps=num_steps,
+                seconds=seconds,
+                batch_size=recipe.batch_size,
+                seed=seed,
+                checkpoint=checkpoint,
+                callbacks=watching,
+            )
+        trained = processes.local_copy(model)
+        if finished:
+            if checkpoint is not None and first:
+                # Before the evaluation, whose failure must not cost the training.
+                pretrained.save(model, checkpoint, record)
+            if evaluate:
+                # Every process evaluates, because the others would only wait for process 0.
+                with warnings.catch_warnings():
+                    if not first:
+                        warnings.simplefilter("ignore")  # process 0 shows them
+                    quality = evaluation.evaluate(trained, data)
+                record["quality"], record["measures"] = str(quality), quality.values
+            if output is not None and first:
+                pretrained.save(model, output, record)
+                output.with_suffix(".partial.keras").unlink(missing_ok=True)
+    return Run(trained, record, data, finished)
 
 
 def _checked_output(output: str | os.PathLike[str]) -> Path:
@@ -221,19 +257,20 @@ def _environment(recipe: recipes.Recipe, devices: int) -> dict[str, Any]:
     return {
         "batch_size": recipe.batch_size,
         "steps": 0,
+        "epochs": 0.0,
+        "images_seen": 0,
         "seconds": 0.0,
         "started": time.strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "software": f"Keras {keras.__version__} on {keras.backend.backend()}, Python {platform.python_version()}",
         "devices": devices,
+        "processes": processes.count(),
         "precision": precision,
     }
 
 
-def _resumed(output: Path | None, checkpoint: Path | None, started: dict[str, Any]) -> tuple[keras.Model, dict[str, Any]]:
-    """Load an interrupted run, and check that it is the run that was asked for."""
-    if output is None or checkpoint is None:
-        raise ValueError("resume is True and output is None; give the output of the interrupted run")
+def _resumable(output: Path, checkpoint: Path, started: dict[str, Any]) -> Path:
+    """Return the file of an interrupted run, and check that it is the run that was asked for."""
     path = checkpoint if checkpoint.is_file() else output
     if path.suffix != ".keras" or not path.is_file():
         raise FileNotFoundError(f"there is nothing to resume: {checkpoint} does not exist; train without resume")
@@ -243,4 +280,12 @@ def _resumed(output: Path | None, checkpoint: Path | None, started: dict[str, An
             raise ValueError(
                 f"{path} was made with {key} {record.get(key)!r}, not {value!r}; resume with the arguments of that run"
             )
-    return pretrained.load(path), record
+    return path
+
+
+def _load(path: Path) -> tuple[keras.Model, dict[str, Any]]:
+    """Load an interrupted run, and delete its file if it is a copy that process 0 has sent."""
+    model, record = pretrained.load(path), pretrained.record(path)
+    if processes.index():
+        path.unlink()
+    return model, record
