@@ -329,7 +329,7 @@ def recorded_distance(record: dict[str, Any]) -> float | None:
     """Return the Fréchet distance of 5,000 samples in the record of a training, or None."""
     if f"at n = {race.NUM_IMAGES:,} " not in record.get("quality", ""):
         return None
-    return record["measures"].get("distance", record["measures"].get("frechet_distance"))
+    return record["measures"]["distance"]
 
 
 def entries_of(name: str, seeds: Sequence[int]) -> dict[str, Any]:

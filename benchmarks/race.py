@@ -80,7 +80,7 @@ class RecipeRunner(Runner):
         recipe = recipes.get(name)
         self.seed, self.batch_size, self.dataset = seed, recipe.batch_size, dataset or datasets.load(DATASET)
         keras.utils.set_random_seed(seed)
-        self.model = recipe.model(self.dataset.image_shape, self.dataset.condition.size, seed=seed)
+        self.model = recipe.model(self.dataset.image_shape, self.dataset.condition.size, seed=seed, num_steps=num_steps)
         self.model.compile(optimizer=recipe.optimizer(num_steps))
         self.record: dict[str, Any] = {"steps": 0, "seconds": 0.0}
 

@@ -32,7 +32,7 @@ def test_override_changes_fields_and_builder_options_and_leaves_the_original():
     changed = original.override(num_steps=7, batch_size=4, learning_rate=0.5, beta_1=0.1, latent_dim=3, beta=2.0)
     assert (changed.quick.num_steps, changed.full.num_steps) == (7, 7)
     assert (changed.batch_size, changed.learning_rate, changed.beta_1) == (4, 0.5, 0.1)
-    assert changed.builder_options() == {"latent_dim": 3, "filters": None, "beta": 2.0, "conditional": False}
+    assert changed.builder_options() == {**original.builder_options(), "latent_dim": 3, "beta": 2.0}
     model = changed.model((8, 8, 1), 10, seed=0)
     assert (model.latent_dim, model.beta, model.num_classes) == (3, 2.0, None)
     assert original.builder_options()["latent_dim"] == 100 and original.batch_size == 128
@@ -78,3 +78,12 @@ def test_bad_settings_are_named(settings, error, message):
 def test_unknown_recipe_is_answered_with_the_names():
     with pytest.raises(ValueError, match="model is 'dall-e'; expected one of classifier, conditional_gan"):
         recipes.get("dall-e")
+
+
+def test_moving_average_extends_over_a_fraction_of_the_steps():
+    recipe = recipes.get("diffusion").override(filters=(8,), blocks=1)
+    assert recipe.ema_fraction == 0.1
+    momenta = [recipe.model((8, 8, 1), 4, seed=0, num_steps=n).ema_momentum for n in (100, 10_000, None)]
+    assert momenta == pytest.approx([0.9, 0.999, 0.999])
+    own = recipe.override(ema_momentum=0.5)
+    assert own.model((8, 8, 1), 4, seed=0, num_steps=100).ema_momentum == 0.5

@@ -70,6 +70,9 @@ class Recipe:
         Decay rate of Adam's first moment.
     condition : {None, "classes", "captions"}
         What kind of labels the dataset must have; None if any dataset will do.
+    ema_fraction : float, optional
+        The moving average of the weights extends over that fraction of the training's steps, if their number is known:
+        its momentum is 1 - 1 / (fraction * steps). Without it the momentum is the one of ``build``.
     min_images : int
         With fewer training images, :func:`imggen_lib.training.run` warns.
     mixed_precision : bool
@@ -96,6 +99,7 @@ class Recipe:
     beta_1: float = 0.9
     condition: Literal["classes", "captions"] | None = None
     mixed_precision: bool = False
+    ema_fraction: float | None = None
     min_images: int = 500
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -143,7 +147,14 @@ class Recipe:
                 options[name] = value
         return dataclasses.replace(self, **fields, options=MappingProxyType(options))
 
-    def model(self, image_shape: tuple[int, int, int], condition_size: int | None, *, seed: int) -> keras.Model:
+    def model(
+        self,
+        image_shape: tuple[int, int, int],
+        condition_size: int | None,
+        *,
+        seed: int,
+        num_steps: int | None = None,
+    ) -> keras.Model:
         """Build the model, not compiled.
 
         Parameters
@@ -153,12 +164,25 @@ class Recipe:
         condition_size : int or None
             Number of classes, or of values that encode a caption.
         seed : int
+        num_steps : int, optional
+            Of the training, for ``ema_fraction``.
 
         Returns
         -------
         keras.Model
+
+        Examples
+        --------
+        A tenth of 5,000 steps is 500 steps, which a momentum of 0.998 averages over:
+
+        >>> from imggen_lib import recipes
+        >>> recipes.get("diffusion").model((8, 8, 1), 10, seed=0, num_steps=5000).ema_momentum
+        0.998
         """
-        return self.build(image_shape, condition_size, seed, **self.options)
+        options = dict(self.options)
+        if num_steps is not None and self.ema_fraction is not None:
+            options.setdefault("ema_momentum", 1 - 1 / max(2.0, self.ema_fraction * num_steps))
+        return self.build(image_shape, condition_size, seed, **options)
 
     def optimizer(self, num_steps: int | None = None) -> keras.optimizers.Optimizer:
         """Return an Adam optimizer. Its rate falls to zero over ``num_steps`` along a cosine, if they are given."""

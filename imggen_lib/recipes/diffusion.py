@@ -46,6 +46,7 @@ RECIPES = (
         batch_size=64,
         learning_rate=1e-3,
         mixed_precision=True,
+        ema_fraction=0.1,
     ),
     Recipe(
         "marble_diffusion",
@@ -56,6 +57,7 @@ RECIPES = (
         batch_size=32,
         learning_rate=1e-3,
         mixed_precision=True,
+        ema_fraction=0.1,
         condition="captions",
     ),
 )

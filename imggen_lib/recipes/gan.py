@@ -54,6 +54,7 @@ RECIPES = (
         batch_size=64,
         learning_rate=2e-3,
         beta_1=0.5,
+        ema_fraction=0.1,
     ),
     Recipe(
         "conditional_gan",
@@ -64,6 +65,7 @@ RECIPES = (
         batch_size=64,
         learning_rate=2e-3,
         beta_1=0.5,
+        ema_fraction=0.1,
         condition="classes",
         options={"conditional": True},
     ),
@@ -76,6 +78,7 @@ RECIPES = (
         batch_size=64,
         learning_rate=1e-3,
         beta_1=0.5,
+        ema_fraction=0.1,
         # Few channels at full size, where each of them costs the most.
         options={"filters": (128, 64, 32, 16)},
     ),

@@ -245,7 +245,7 @@ def _built(recipe: recipes.Recipe, data: datasets.Dataset, seed: int, num_steps:
     """Build and compile the model of a recipe."""
     keras.utils.set_random_seed(seed)
     with backend.mixed_precision(recipe.mixed_precision):
-        model = recipe.model(data.image_shape, data.condition.size, seed=seed)
+        model = recipe.model(data.image_shape, data.condition.size, seed=seed, num_steps=num_steps)
     model.compile(optimizer=recipe.optimizer(num_steps))
     return model
 
