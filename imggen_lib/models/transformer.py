@@ -244,6 +244,8 @@ class TransformerBlock(layers.Layer):
     .. math:: x \leftarrow x + g(c) \odot b\bigl((1 + s(c)) \odot \operatorname{norm}(x) + t(c)\bigr),
 
     where g, s and t are linear functions of silu(c) that start at zero (adaLN-zero), so the block starts as the identity.
+    These functions have half as many weights as the rest of the block. Several blocks can share them: then the condition is
+    the values of g, s and t, computed once, and each block adds a learned vector of its own to them.
 
     Parameters
     ----------
@@ -253,10 +255,13 @@ class TransformerBlock(layers.Layer):
         Whether a token sees only itself and earlier tokens.
     expansion : int
         Hidden units of the dense layers, as a multiple of the width.
+    shared_modulation : bool
+        Whether the condition is the modulation ``(n, 6 * width)`` that several blocks share.
 
     References
     ----------
-    Peebles and Xie, "Scalable diffusion models with transformers", ICCV 2023, for adaLN-zero.
+    Peebles and Xie, "Scalable diffusion models with transformers", ICCV 2023, for adaLN-zero. Chen et al., "PixArt-alpha:
+    fast training of diffusion transformer for photorealistic text-to-image synthesis", ICLR 2024, for the shared modulation.
 
     Examples
     --------
@@ -265,17 +270,24 @@ class TransformerBlock(layers.Layer):
     True
     """
 
-    def __init__(self, heads: int, *, causal: bool = False, expansion: int = 4, **kwargs: Any) -> None:
+    def __init__(
+        self, heads: int, *, causal: bool = False, expansion: int = 4, shared_modulation: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.heads = validate.integer(heads, "heads")
         self.causal = causal
         self.expansion = validate.integer(expansion, "expansion")
+        self.shared_modulation = shared_modulation
 
     def build(self, tokens_shape: tuple[Any, ...], condition_shape: tuple[Any, ...] | None = None) -> None:
         """Create the layers; those of the modulation only if there is a condition."""
         width, options = tokens_shape[-1], {"dtype": self.dtype_policy}
         self.modulation: Any = None
-        if condition_shape is not None:
+        if condition_shape is not None and self.shared_modulation:
+            if condition_shape[-1] != 6 * width:
+                raise ValueError(f"the condition has {condition_shape[-1]} values; expected 6 times the width {width}")
+            self.offset = self.add_weight(shape=(6 * width,), initializer="zeros", name="offset")
+        elif condition_shape is not None:
             self.modulation = layers.Dense(6 * width, kernel_initializer="zeros", name="modulation", **options)
             self.modulation.build(condition_shape)
         affine = condition_shape is None
@@ -291,9 +303,9 @@ class TransformerBlock(layers.Layer):
         self.dense_2.build((*tokens_shape[:-1], self.expansion * width))
         super().build(tokens_shape)
 
-    def call(self, tokens: Any, condition: Any = None) -> Any:
-        """Return ``(n, N, width)``; the condition is ``(n, size)``, or None."""
-        return self._apply(tokens, condition, self.attention)
+    def call(self, tokens: Any, condition: Any = None, mask: Any = None) -> Any:
+        """Return ``(n, N, width)``; the condition is ``(n, size)``, or None, and the mask that of :func:`attend`."""
+        return self._apply(tokens, condition, lambda vectors: self.attention(vectors, mask=mask))
 
     def step(self, token: Any, cache: Cache, condition: Any = None) -> Any:
         """Return the output for the next token ``(n, 1, width)`` of a causal block; see :meth:`Attention.step`."""
@@ -305,12 +317,13 @@ class TransformerBlock(layers.Layer):
             for norm, branch in branches:
                 x = x + branch(norm(x))
             return x
-        parts = ops.split(ops.expand_dims(self.modulation(ops.silu(condition)), 1), 6, axis=-1)
+        modulation = condition + self.offset if self.shared_modulation else self.modulation(ops.silu(condition))
+        parts = ops.split(ops.expand_dims(modulation, 1), 6, axis=-1)
         for (norm, branch), (scale, shift, gate) in zip(branches, (parts[:3], parts[3:]), strict=True):
             x = x + gate * branch((1 + scale) * norm(x) + shift)
         return x
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that build the same layer."""
-        names = ("heads", "causal", "expansion")
+        names = ("heads", "causal", "expansion", "shared_modulation")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

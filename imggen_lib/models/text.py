@@ -1,0 +1,90 @@
+"""A text encoder: from the words of a caption to a vector for each word, which sees the other words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from imggen_lib import _validation as validate
+from imggen_lib.models.transformer import Positions, TransformerBlock
+
+__all__ = ["TextEncoder"]
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class TextEncoder(layers.Layer):
+    """Turn word numbers into vectors: an embedding of each word, positions, and transformer blocks.
+
+    Number 0 stands for "no word" at the end of a caption. No word attends to it, except that the first position is always
+    visible: a row of zeros is the caption without words, which stands for "no condition".
+
+    The encoder has no weights of its own training. It is a part of the network that it conditions, and is trained with it.
+
+    Parameters
+    ----------
+    vocabulary_size : int
+        Number of words; their numbers are 1 to ``vocabulary_size``.
+    width : int
+        Length of the vectors.
+    depth : int
+        Number of blocks.
+    heads : int
+        Of their attention.
+
+    Examples
+    --------
+    What follows the last word does not matter, and the order of words does:
+
+    >>> encoder = TextEncoder(9, 8, depth=1, heads=2)
+    >>> words = ops.convert_to_tensor([[3.0, 5, 0, 0], [5.0, 3, 0, 0]])
+    >>> vectors, visible = encoder(words)
+    >>> vectors.shape == (2, 4, 8), ops.convert_to_numpy(visible)[0].tolist()
+    (True, [True, True, False, False])
+    >>> bool(ops.any(vectors[0, 0] != vectors[1, 1]))
+    True
+    """
+
+    def __init__(self, vocabulary_size: int, width: int, *, depth: int = 2, heads: int = 4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.vocabulary_size = validate.integer(vocabulary_size, "vocabulary_size")
+        self.width = validate.integer(width, "width")
+        self.depth = validate.integer(depth, "depth", minimum=0)
+        self.heads = validate.integer(heads, "heads")
+
+    def build(self, words_shape: tuple[Any, ...]) -> None:
+        """Create the layers."""
+        options = {"dtype": self.dtype_policy}
+        self.embedding = layers.Embedding(self.vocabulary_size + 1, self.width, name="words", **options)
+        self.embedding.build(words_shape)
+        self.positions = Positions(name="positions", **options)
+        self.blocks = [TransformerBlock(self.heads, name=f"block_{index}", **options) for index in range(self.depth)]
+        self.norm = layers.LayerNormalization(epsilon=1e-5, name="norm", **options)
+        for layer in (self.positions, *self.blocks, self.norm):
+            layer.build((None, words_shape[1], self.width))
+        super().build(words_shape)
+
+    def call(self, words: Any) -> tuple[Any, Any]:
+        """Return vectors ``(n, length, width)`` and whether each position is visible, bool ``(n, length)``.
+
+        ``words`` is ``(n, length)``, of any numeric dtype.
+        """
+        numbers = ops.cast(words, "int32")
+        visible = ops.logical_or(numbers != 0, ops.arange(words.shape[1]) == 0)
+        vectors = self.positions(self.embedding(numbers))
+        mask = ops.reshape(visible, (-1, 1, 1, words.shape[1]))
+        for block in self.blocks:
+            vectors = block(vectors, mask=mask)
+        return self.norm(vectors), visible
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that build the same layer."""
+        names = ("vocabulary_size", "width", "depth", "heads")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def mean_of_visible(vectors: Any, visible: Any) -> Any:
+    """Return the mean vector ``(n, width)`` of the visible positions of each caption."""
+    weights = ops.expand_dims(ops.cast(visible, vectors.dtype), -1)
+    return ops.sum(vectors * weights, axis=1) / ops.sum(weights, axis=1)
