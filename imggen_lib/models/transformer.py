@@ -261,7 +261,7 @@ class TransformerBlock(layers.Layer):
     References
     ----------
     Peebles and Xie, "Scalable diffusion models with transformers", ICCV 2023, for adaLN-zero. Chen et al., "PixArt-alpha:
-    fast training of diffusion transformer for photorealistic text-to-image synthesis", ICLR 2024, for the shared modulation.
+    fast training of diffusion transformer for photorealistic text-to-image synthesis", ICLR 2024, for sharing.
 
     Examples
     --------
