@@ -39,8 +39,8 @@ class LatentDiffusion(RectifiedFlow):
     Examples
     --------
     >>> from imggen_lib import models
-    >>> shape, filters = (16, 16, 3), (8, 8)
-    >>> autoencoder = models.Autoencoder(models.latent_encoder(shape, filters=filters), models.latent_decoder(shape, filters=filters))
+    >>> networks = [build((16, 16, 3), filters=(8, 8)) for build in (models.latent_encoder, models.latent_decoder)]
+    >>> autoencoder = models.Autoencoder(*networks)
     >>> network = models.image_transformer(autoencoder.latent_shape, width=8, depth=1, heads=2)
     >>> LatentDiffusion(network, autoencoder).sample(2, seed=0, steps=1).shape
     (2, 16, 16, 3)

@@ -9,12 +9,12 @@ A network predicts the velocity, the noise or the clean image; each determines t
 
 .. math:: v = \frac{\varepsilon - x_t}{1 - t} = \frac{x_t - x}{t} .
 
-Sampling solves :math:`\mathrm{d}x = \hat v\,\mathrm{d}t` from t = 1 down to 0. The mean velocity does not follow one line, so
-the solution curves, but less than with other mixtures, and few steps are enough.
+Sampling solves :math:`\mathrm{d}x = \hat v\,\mathrm{d}t` from t = 1 down to 0. The mean velocity does not follow one line,
+so the solution curves, but less than with other mixtures, and few steps are enough.
 
-References: Liu, Gong and Liu, "Flow straight and fast: learning to generate and transfer data with rectified flow", ICLR 2023.
-Lipman et al., "Flow matching for generative modeling", ICLR 2023. Esser et al., "Scaling rectified flow transformers for
-high-resolution image synthesis", ICML 2024, for the logit-normal density of the time.
+References: Liu, Gong and Liu, "Flow straight and fast: learning to generate and transfer data with rectified flow", ICLR
+2023. Lipman et al., "Flow matching for generative modeling", ICLR 2023. Esser et al., "Scaling rectified flow transformers
+for high-resolution image synthesis", ICML 2024, for the logit-normal density of the time.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def velocity_from(output: Any, noisy: Any, time: Any, prediction: str) -> Any:
     On the line from the image 2 to the noise -1, all three agree:
 
     >>> noisy = 0.75 * 2 + 0.25 * -1
-    >>> [velocity_from(output, noisy, 0.25, name) for output, name in ((-3.0, "velocity"), (-1.0, "noise"), (2.0, "image"))]
+    >>> outputs = {"velocity": -3.0, "noise": -1.0, "image": 2.0}
+    >>> [velocity_from(output, noisy, 0.25, name) for name, output in outputs.items()]
     [-3.0, -3.0, -3.0]
     """
     if validate.choice(prediction, "prediction", PREDICTIONS) == "velocity":
