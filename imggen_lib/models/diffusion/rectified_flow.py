@@ -94,8 +94,8 @@ def follow_velocity(
         Standard Gaussian noise.
     steps : int
     method : {"euler", "heun"}
-        Euler's method uses the velocity at the beginning of a step. Heun's uses the mean of those at both ends: it evaluates
-        the velocity twice in every step but the last, and its error falls with the square of the step.
+        Euler's method uses the velocity at the beginning of a step. Heun's uses the mean of those at both ends:
+        it evaluates the velocity twice in every step but the last, and its error falls with the square of the step.
 
     Returns
     -------
