@@ -181,7 +181,7 @@ def test_text_encoder_distinguishes_the_order_of_words():
     again = models.TextEncoder.from_config(encoder.get_config())
     again(ops.zeros((1, 3)))
     again.set_weights(encoder.get_weights())
-    np.testing.assert_array_equal(again(ops.convert_to_tensor([[1.0, 2, 0]]))[0], vectors[:1])
+    np.testing.assert_allclose(again(ops.convert_to_tensor([[1.0, 2, 0]]))[0], vectors[:1], atol=1e-5)
 
 
 def test_transformer_refuses_sizes_and_captions_that_do_not_fit():

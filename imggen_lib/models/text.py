@@ -75,7 +75,7 @@ class TextEncoder(layers.Layer):
         vectors = self.positions(self.embedding(numbers))
         mask = ops.reshape(visible, (-1, 1, 1, words.shape[1]))
         for block in self.blocks:
-            vectors = block(vectors, mask=mask)
+            vectors = block(vectors, visible=mask)
         return self.norm(vectors), visible
 
     def get_config(self) -> dict[str, Any]:

@@ -197,11 +197,13 @@ class Attention(layers.Layer):
             setattr(self, name, layer)
         super().build(tokens_shape)
 
-    def call(self, tokens: Any, context: Any = None, mask: Any = None) -> Any:
-        """Return ``(n, N, width)``. With a context ``(n, M, width_c)``, keys and values are those of the context."""
+    def call(self, tokens: Any, context: Any = None, visible: Any = None) -> Any:
+        """Return ``(n, N, width)``. With a context ``(n, M, width_c)``, keys and values are those of the context.
+
+        ``visible`` is the mask of :func:`attend`. (Keras gives the name ``mask`` a meaning of its own.)
+        """
         source = tokens if context is None else context
-        if self.causal:
-            mask = causal_mask(tokens.shape[1])
+        mask = causal_mask(tokens.shape[1]) if self.causal else visible
         queries = self._split(self.query(tokens))
         return self._combine(attend(queries, self._split(self.key(source)), self._split(self.value(source)), mask=mask))
 
@@ -303,9 +305,9 @@ class TransformerBlock(layers.Layer):
         self.dense_2.build((*tokens_shape[:-1], self.expansion * width))
         super().build(tokens_shape)
 
-    def call(self, tokens: Any, condition: Any = None, mask: Any = None) -> Any:
-        """Return ``(n, N, width)``; the condition is ``(n, size)``, or None, and the mask that of :func:`attend`."""
-        return self._apply(tokens, condition, lambda vectors: self.attention(vectors, mask=mask))
+    def call(self, tokens: Any, condition: Any = None, visible: Any = None) -> Any:
+        """Return ``(n, N, width)``; the condition is ``(n, size)``, or None; ``visible`` is the mask of :func:`attend`."""
+        return self._apply(tokens, condition, lambda vectors: self.attention(vectors, visible=visible))
 
     def step(self, token: Any, cache: Cache, condition: Any = None) -> Any:
         """Return the output for the next token ``(n, 1, width)`` of a causal block; see :meth:`Attention.step`."""

@@ -96,7 +96,7 @@ def image_transformer(
     modulation = layers.Dense(6 * width, kernel_initializer="zeros", name="modulation")(ops.silu(embedding))
     for index in range(validate.integer(depth, "depth")):
         block = TransformerBlock(heads, shared_modulation=True, name=f"block_{index}")
-        tokens = block(tokens, modulation, mask=mask)
+        tokens = block(tokens, modulation, visible=mask)
     tokens = layers.LayerNormalization(epsilon=1e-5, name="velocity_norm")(tokens[:, words:])
     values = layers.Dense(patch_size**2 * shape[2], kernel_initializer="zeros", name="velocity", dtype="float32")(tokens)
     inputs = [image, angle] if condition is None else [image, angle, condition]
