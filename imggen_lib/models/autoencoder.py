@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.base import GenerativeModel, check_network, serialize
-from imggen_lib.models.blocks import predict
+from imggen_lib.models.blocks import predict, rounding_border
 from imggen_lib.models.gan import discriminator_loss, frozen_call, generator_loss
 
 __all__ = ["Autoencoder", "latent_decoder", "latent_encoder", "patch_discriminator"]
@@ -43,17 +43,11 @@ def _residual_block(x: Any, count: int, name: str) -> Any:
     return layers.Add()([x, y])
 
 
-def _check_size(image_shape: Sequence[int], filters: Sequence[int]) -> tuple[int, int, int]:
-    shape, factor = validate.image_shape(image_shape), 2 ** len(filters)
-    if any(size % factor for size in shape[:2]):
-        raise ValueError(
-            f"image_shape is {shape}; expected height and width divisible by {factor}, for {len(filters)} halvings"
-        )
+def _check_filters(filters: Sequence[int]) -> None:
     if any(count % GROUPS for count in filters):
         raise ValueError(
             f"filters is {tuple(filters)}; expected multiples of {GROUPS}: group normalisation uses {GROUPS} groups"
         )
-    return shape
 
 
 def latent_encoder(
@@ -69,7 +63,7 @@ def latent_encoder(
     Parameters
     ----------
     image_shape : tuple of int
-        ``(height, width, channels)``, height and width divisible by ``2 ** len(filters)``.
+        ``(height, width, channels)``, any size. A size that cannot be halved that often gets a border of zeros.
     latent_channels : int
     filters : sequence of int
         Channels after each halving; multiples of 8.
@@ -84,15 +78,17 @@ def latent_encoder(
     Raises
     ------
     ValueError
-        If the size cannot be halved that often, or a number of channels is not a multiple of 8.
+        If ``image_shape`` is not the shape of an image, or a number of channels is not a multiple of 8.
 
     Examples
     --------
     >>> [output.shape for output in latent_encoder((64, 64, 3)).outputs]
     [(None, 8, 8, 8), (None, 8, 8, 8)]
     """
-    image = keras.Input(_check_size(image_shape, filters), name="image")
+    _check_filters(filters)
+    image = keras.Input(validate.image_shape(image_shape), name="image")
     x = layers.Rescaling(2.0, offset=-1.0)(image)
+    x = layers.ZeroPadding2D(rounding_border(image_shape, len(filters)), name="pad")(x)
     for level, count in enumerate(filters):
         x = layers.Conv2D(count, 4, strides=2, padding="same", name=f"down_{level}")(x)
         for index in range(blocks):
@@ -129,9 +125,11 @@ def latent_decoder(
     >>> latent_decoder((64, 64, 3)).output_shape
     (None, 64, 64, 3)
     """
-    height, width, channels = _check_size(image_shape, filters)
-    factor = 2 ** len(filters)
-    latent = keras.Input((height // factor, width // factor, latent_channels), name="latent")
+    _check_filters(filters)
+    height, width, channels = validate.image_shape(image_shape)
+    border, factor = rounding_border(image_shape, len(filters)), 2 ** len(filters)
+    size = [(whole + sum(sides)) // factor for whole, sides in zip((height, width), border, strict=True)]
+    latent = keras.Input((*size, latent_channels), name="latent")
     x = layers.Conv2D(filters[-1], 3, padding="same", name="from_latent")(latent)
     for level in range(len(filters) - 1, -1, -1):
         for index in range(blocks):
@@ -142,7 +140,7 @@ def latent_decoder(
     image = layers.Conv2DTranspose(
         channels, 4, strides=2, padding="same", activation="sigmoid", name="image", dtype="float32"
     )(x)
-    return keras.Model(latent, image, name=name)
+    return keras.Model(latent, layers.Cropping2D(border, name="crop", dtype="float32")(image), name=name)
 
 
 def patch_discriminator(
@@ -316,13 +314,15 @@ class Autoencoder(GenerativeModel):
         mean = ops.stop_gradient(self.encoder(images, training=False)[0])
         return (mean - self.latent_mean) / ops.sqrt(self.latent_variance)
 
-    def encode(self, images: ArrayLike) -> NDArray[np.float32]:
+    def encode(self, images: ArrayLike, *, labels: ArrayLike | None = None) -> NDArray[np.float32]:
         """Return the mean latent of each image, scaled to a variance of about 1 in each channel.
 
         Parameters
         ----------
         images : array_like
             ``(n, height, width, channels)`` in [0, 1].
+        labels : None
+            For the interface of all families: an autoencoder has no condition.
 
         Returns
         -------
@@ -332,21 +332,23 @@ class Autoencoder(GenerativeModel):
         Raises
         ------
         ValueError
-            If the images have another shape or values outside [0, 1].
+            If the images have another shape or values outside [0, 1], or labels are given.
         """
         images = validate.images(images, self.image_shape).astype("float32")
+        self.condition_rows(labels, len(images))
         mean, variance = (ops.convert_to_numpy(value) for value in (self.latent_mean, self.latent_variance))
         return (predict(self.encoder, images)[0] - mean) / np.sqrt(variance)
 
-    def decode(self, latents: ArrayLike) -> NDArray[np.float32]:
+    def decode(self, latents: ArrayLike, *, labels: ArrayLike | None = None) -> NDArray[np.float32]:
         """Map scaled latents ``(n, *latent_shape)`` to images, float32 ``(n, height, width, channels)`` in [0, 1].
 
         Raises
         ------
         ValueError
-            If the latents have another shape.
+            If the latents have another shape, or labels are given.
         """
         values = validate.real_array(latents, "latents", ndim=4)
+        self.condition_rows(labels, len(values))
         if values.shape[1:] != self.latent_shape:
             raise ValueError(
                 f"latents has the shape {values.shape}; expected (n, {', '.join(map(str, self.latent_shape))})"

@@ -20,14 +20,19 @@ __all__ = ["LatentDiffusion"]
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
 class LatentDiffusion(RectifiedFlow):
-    """A rectified flow of the scaled latents of a trained autoencoder, which is not trained further.
+    """A rectified flow of the scaled latents of an autoencoder.
+
+    The flow's loss has no gradient for the autoencoder. Both can be trained in the same steps, or first the autoencoder
+    and then the flow, with ``train_autoencoder=False``.
 
     Parameters
     ----------
     network : keras.Model
         As in :class:`imggen_lib.models.diffusion.rectified_flow.RectifiedFlow`, for arrays of the latents' shape.
     autoencoder : Autoencoder
-        Trained. Its weights are part of this model and of its files.
+        Its weights are part of this model and of its files.
+    train_autoencoder : bool
+        Whether to add the autoencoder's own loss. Otherwise its weights do not change.
     **options
         Of :class:`imggen_lib.models.diffusion.rectified_flow.RectifiedFlow`.
 
@@ -46,20 +51,30 @@ class LatentDiffusion(RectifiedFlow):
     (2, 16, 16, 3)
     """
 
-    def __init__(self, network: keras.Model, autoencoder: Autoencoder, **options: Any) -> None:
+    def __init__(
+        self, network: keras.Model, autoencoder: Autoencoder, *, train_autoencoder: bool = False, **options: Any
+    ) -> None:
         super().__init__(network, **options)
         if tuple(network.inputs[0].shape[1:]) != autoencoder.latent_shape:
             raise ValueError(
                 f"the network takes {tuple(network.inputs[0].shape[1:])} and the autoencoder's latents have the shape "
                 f"{autoencoder.latent_shape}; build the network for that shape"
             )
-        autoencoder.trainable = False
+        autoencoder.trainable = train_autoencoder
+        self.train_autoencoder = train_autoencoder
         self.autoencoder = autoencoder
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the images."""
         return self.autoencoder.image_shape
+
+    def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
+        """Return the loss of the flow in the latents, and that of the autoencoder if it is trained."""
+        loss = super().generative_loss(images, condition, training=training)
+        if self.train_autoencoder:
+            loss = loss + self.autoencoder.generative_loss(images, None, training=training)
+        return loss
 
     def to_data(self, images: Any) -> Any:
         """Return the scaled latents of images."""
@@ -71,4 +86,5 @@ class LatentDiffusion(RectifiedFlow):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that :meth:`from_config` builds the same model from."""
-        return {**super().get_config(), "autoencoder": serialize(self.autoencoder)}
+        own = {"autoencoder": serialize(self.autoencoder), "train_autoencoder": self.train_autoencoder}
+        return {**super().get_config(), **own}
