@@ -245,11 +245,11 @@ class Autoencoder(GenerativeModel):
         self.encoder = encoder
         self.decoder = decoder
         self.kl_weight = validate.real(kl_weight, "kl_weight", minimum=0)
-        self.perceptual = perceptual
+        self.perceptual: Any = perceptual
         if perceptual is not None:
             perceptual.trainable = False
         self.perceptual_weight = validate.real(perceptual_weight, "perceptual_weight", minimum=0)
-        self.discriminator = discriminator
+        self.discriminator: Any = discriminator
         self.adversarial_weight = validate.real(adversarial_weight, "adversarial_weight", minimum=0)
         self.seed = validate.integer(seed, "seed", minimum=0)
         self.noise = keras.random.SeedGenerator(seed)

@@ -455,7 +455,7 @@ class VAE(GenerativeModel):
                 "prior is 'learned' and this VAE was built without one: build it with prior=vector_network(...)"
             )
         codes = rng.standard_normal((n, self.latent_dim)).astype(np.float32)
-        if prior == "learned":
+        if self.average is not None and prior == "learned":
             average = self.average.network
 
             def velocity(noisy: NDArray[np.float32], angle: float) -> NDArray[Any]:

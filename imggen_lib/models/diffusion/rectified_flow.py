@@ -215,7 +215,7 @@ class RectifiedFlow(GenerativeModel):
 
     def to_images(self, data: NDArray[np.float32]) -> NDArray[np.float32]:
         """Invert :meth:`to_data`, for sampled arrays."""
-        return (data + 1) / 2
+        return np.asarray((data + 1) / 2, np.float32)
 
     def times(self, n: Any) -> Any:
         """Return n random times ``(n, 1)`` of the time density, spread evenly over its quantiles."""
@@ -332,7 +332,7 @@ class RectifiedFlow(GenerativeModel):
         negative: NDArray[np.float32] | None = None,
         method: str = "heun",
     ) -> NDArray[np.float32]:
-        options = {"labels": condition, "guidance_scale": guidance_scale, "negative_labels": negative}
+        options: dict[str, Any] = {"labels": condition, "guidance_scale": guidance_scale, "negative_labels": negative}
 
         def velocity(noisy: NDArray[np.float32], time: float) -> NDArray[np.float32]:
             return self.predict_velocity(noisy, time, **options)

@@ -85,7 +85,7 @@ def image_transformer(
     tokens = Positions(name="positions")(tokens)
     embedding = embed(angle, None if vocabulary_size else condition, width)
     mask, words = None, 0
-    if vocabulary_size is not None:
+    if vocabulary_size is not None and num_classes is not None:
         encoder = TextEncoder(vocabulary_size, width, depth=text_depth, heads=heads, name="text")
         vectors, visible = encoder(condition)
         pooled = layers.Dense(width, name="embed_caption")(mean_of_visible(vectors, visible))

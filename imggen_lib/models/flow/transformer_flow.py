@@ -314,7 +314,7 @@ class TransformerFlow(GenerativeModel):
         images = np.concatenate(parts)
         if denoise:
             images = self.denoise(images, labels=labels)
-        return (images[:, : self.size[0], : self.size[1]] + 1) / 2
+        return np.asarray((images[:, : self.size[0], : self.size[1]] + 1) / 2, np.float32)
 
     def sample(  # type: ignore[override]  # options by name, where the base class takes any
         self,
