@@ -87,6 +87,11 @@ def decode(row: ArrayLike) -> str:
     ------
     ValueError
         If a number stands for no word.
+
+    Examples
+    --------
+    >>> decode(np.zeros(LENGTH)), decode(encode("a red apple")[0])
+    ('', 'a red apple')
     """
     numbers = np.asarray(row).astype(int)
     if (numbers < 0).any() or (numbers > len(_NUMBERS)).any():
@@ -169,7 +174,13 @@ class RenderedScenes:
 
 
 def held_out_parts() -> NDArray[np.str_]:
-    """Return for each test scene which kind of combination is held out in it: "style", "colour" or "pair"."""
+    """Return for each test scene which kind of combination is held out in it: "style", "colour" or "pair".
+
+    Examples
+    --------
+    >>> held_out_parts()[[0, 1000, 2000]].tolist()
+    ['style', 'colour', 'pair']
+    """
     return np.repeat(_HELD_OUT, _NUM_TEST)
 
 
