@@ -84,7 +84,7 @@ def test_estimate_prints_each_model_and_the_total(capsys, monkeypatch):
     seconds = sum(1 + (recipes.get(name).full.num_steps - 2) * measured[name] for name in measured)
     assert cli.main(["estimate", "vae", "gan", "--profile", "full"]) == 0
     first, second, total = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"vae: [\d,]+ steps of 0\.5 s, about \d+ min", first)
+    assert re.fullmatch(r"vae: [\d,]+ steps of 0\.5 s, about [\d.]+ (min|h)", first)
     assert re.fullmatch(r"gan: [\d,]+ steps of 2 s, about [\d.]+ (min|h)", second)
     assert total.startswith(f"total: about {readable_time(seconds)}")
     assert "profile is 'fast'" in error_line(capsys, "estimate", "--profile", "fast")
@@ -238,7 +238,7 @@ def test_score_of_other_images_needs_the_name_of_the_real_ones(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("train dall-e -o a.keras", "model is 'dall-e'; expected one of classifier, conditional_gan"),
+        ("train dall-e -o a.keras", "model is 'dall-e'; expected one of autoencoder, classifier"),
         ("train gan --seconds nan -o a.keras", "seconds is nan"),
         ("train gan --set latent_dim -o a.keras", "--set is 'latent_dim'; expected KEY=VALUE"),
         ("train gan --set depth=3 -o a.keras", "setting of gan is 'depth'; expected one of batch_size"),

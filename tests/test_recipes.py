@@ -76,7 +76,7 @@ def test_bad_settings_are_named(settings, error, message):
 
 
 def test_unknown_recipe_is_answered_with_the_names():
-    with pytest.raises(ValueError, match="model is 'dall-e'; expected one of classifier, conditional_gan"):
+    with pytest.raises(ValueError, match="model is 'dall-e'; expected one of autoencoder, classifier"):
         recipes.get("dall-e")
 
 

@@ -36,8 +36,8 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()  # doctest: +NORMALIZE_WHITESPACE
-    ('captioned_marbles', 'described_marbles', 'digits', 'emoji', 'emoji_32', 'faces', 'fashion_mnist',
-    'fashion_mnist_full', 'marbles')
+    ('captioned_marbles', 'composed_emoji', 'composed_emoji_32', 'described_marbles', 'digits', 'emoji', 'emoji_32',
+    'faces', 'fashion_mnist', 'fashion_mnist_full', 'marbles')
     """
     return tuple(sorted(_loaders()))
 
