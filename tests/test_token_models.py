@@ -10,7 +10,7 @@ from helpers import has_changed, weights_of
 from keras import ops
 from scipy.special import softmax
 
-from imggen_lib import models
+from imggen_lib import models, pretrained, training
 from imggen_lib.models.vq import prior
 from imggen_lib.models.vq.network import embed_condition, network_predictor
 
@@ -31,13 +31,13 @@ def to_images(tokens, num_codes):
     return (np.asarray(tokens)[..., np.newaxis] / (num_codes - 1)).astype("float32")
 
 
-def randomise(model, scale=0.4):
+def randomise(model, scale):
     for index, weight in enumerate(model.network.weights):
         weight.assign(weight + scale * keras.random.normal(weight.shape, seed=index))
     model.average.network.set_weights(model.network.get_weights())
 
 
-def build(family, shape=(1, 3), num_codes=3, *, num_classes=None, embedding=None, width=8, depth=2, **options):
+def build(family, shape=(1, 3), num_codes=3, *, num_classes=None, embedding=None, width=8, depth=2, scale=0.4, **options):
     """A small model with random weights."""
     keras.utils.set_random_seed(0)
     network = models.token_network(
@@ -51,7 +51,7 @@ def build(family, shape=(1, 3), num_codes=3, *, num_classes=None, embedding=None
         condition_embedding=embedding,
     )
     model = family(network, grey_autoencoder(shape, num_codes), num_classes=num_classes, **options)
-    randomise(model)
+    randomise(model, scale)
     model.compile(optimizer=keras.optimizers.Adam(1e-2), run_eagerly=True)
     return model
 
@@ -278,7 +278,7 @@ def test_trained_model_samples_only_sequences_of_the_grammar(family):
     rng = np.random.default_rng(0)
     classes, start = rng.integers(2, size=1024), rng.integers(4, size=(1024, 1))
     tokens = (start + np.where(classes == 0, 1, -1)[:, np.newaxis] * np.arange(4)) % 4
-    model = build(family, (2, 2), 4, num_classes=2, width=32, depth=2, ema_momentum=0.9)
+    model = build(family, (2, 2), 4, num_classes=2, width=32, scale=0.0, ema_momentum=0.9)
     model.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, 320)))
     model.fit(to_images(tokens.reshape(-1, 2, 2), 4), classes, batch_size=64, epochs=20, verbose=0)
     options = {} if family.causal else {"steps": 4}
@@ -329,6 +329,26 @@ def test_autoencoder_can_be_trained_in_the_same_steps():
         found.append(weights_of(model.autoencoder))
     for first, second in zip(*found, strict=True):
         np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_run_starts_from_a_trained_autoencoder_and_writes_a_complete_file(digits, tmp_path):
+    first, second = tmp_path / "first.npz", tmp_path / "second.npz"
+    options = {"dataset": digits, "num_steps": 2, "batch_size": 8, "evaluate": False}
+    sizes = {"num_codes": 8, "code_dim": 2, "base_filters": 4, "blocks": 0}
+    training.run("token_autoencoder", first, **options, **sizes)
+    expected = pretrained.load(first)
+    small = {"width": 8, "depth": 1, "heads": 2, "train_autoencoder": False, **sizes}
+    run = training.run("token_transformer", second, autoencoder=first, **options, **small)
+    assert run.record["autoencoder"] == str(first)
+    with pytest.raises(
+        ValueError, match="first.npz is a TokenAutoencoder that does not fit; expected the TokenAutoencoder"
+    ):
+        training.run("token_transformer", autoencoder=first, **options, **{**small, "num_codes": 9})
+    with pytest.raises(ValueError, match="first.npz' and VAE has none: leave it out"):
+        training.run("vae_2d", autoencoder=first, **options)
+    first.unlink()
+    tokens = pretrained.load(second).autoencoder.encode(digits.x_train[:50])
+    np.testing.assert_array_equal(tokens, expected.encode(digits.x_train[:50]))
 
 
 @pytest.mark.parametrize("embedding", [None, words_and_vector], ids=["classes", "words"])

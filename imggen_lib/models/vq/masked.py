@@ -84,7 +84,8 @@ def mask_counts(length: int, steps: int) -> list[int]:
         raise ValueError(f"steps is {steps}; expected at most the number of tokens, {length}")
     counts, before = [], length
     for step in range(1, steps + 1):
-        planned = math.floor(length * float(masked_fraction(step / steps)))
+        # The small number is larger than rounding errors of the cosine, such as that of cos(pi / 3) = 1/2.
+        planned = math.floor(length * float(masked_fraction(step / steps)) + 1e-4)
         # At least one token is left for each of the steps to come.
         before = min(max(planned, steps - step), before - 1) if step < steps else 0
         counts.append(before)
