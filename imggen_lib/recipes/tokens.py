@@ -70,8 +70,8 @@ def _build_transformer(
 ) -> TokenTransformer | MaskedTokenTransformer:
     """Build a transformer over tokens and their autoencoder, conditional if the dataset has labels.
 
-    By default both are trained in the same steps. To train the autoencoder first and the transformer after it, give its file
-    to the second training, which keeps it as it is with ``train_autoencoder=False``:
+    By default both are trained in the same steps. To train the autoencoder first and the transformer after it, give the
+    first file to the second training, which does not change it with ``train_autoencoder=False``:
     ``training.run("token_transformer", autoencoder="first.npz", train_autoencoder=False)``.
     """
     from imggen_lib import models

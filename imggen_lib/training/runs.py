@@ -265,8 +265,8 @@ def _set_autoencoder(model: keras.Model, trained: str | os.PathLike[str]) -> Non
     shapes, found = ([tuple(weight.shape) for weight in one.weights] for one in (own, other))
     if type(own) is not type(other) or shapes != found:
         raise ValueError(
-            f"{os.fspath(trained)} is a {type(other).__name__} that does not fit; expected the {type(own).__name__} of this "
-            "model: train both for images of one size, with the same options"
+            f"{os.fspath(trained)} is a {type(other).__name__} that does not fit; expected the {type(own).__name__} of "
+            "this model: train both for images of one size, with the same options"
         )
     own.set_weights(other.get_weights())
 
