@@ -133,7 +133,7 @@ class MaskedTokenTransformer(TokenPrior):
         # The rank of independent random numbers is a random order of the tokens.
         rank = ops.argsort(ops.argsort(keras.random.uniform((n, length), dtype="float32", seed=self.noise)))
         masked = ops.cast(rank, "float32") < count
-        losses = self._losses(ops.where(masked, self.num_codes, tokens), tokens, condition, training=training)
+        losses = self._token_losses(ops.where(masked, self.num_codes, tokens), tokens, condition, training=training)
         masked = ops.cast(masked, losses.dtype)
         return ops.sum(masked * losses) / ops.sum(masked)
 

@@ -229,4 +229,5 @@ def embed_condition(network: keras.Model, condition: Any) -> tuple[Any, Any]:
     predictor: Any = network_predictor(network)
     _, *embedded = keras.tree.flatten(predictor.input)
     embedding = keras.Model(network.inputs[1], embedded)
-    return vector_and_prefix(embedding(ops.convert_to_tensor(condition), training=False))
+    # Keras returns one tensor, and not a list, if there is only one.
+    return vector_and_prefix(keras.tree.flatten(embedding(ops.convert_to_tensor(condition), training=False)))

@@ -210,7 +210,7 @@ class TokenPrior(GenerativeModel):
         """Return the mean cross-entropy of the tokens ``(n, N)`` that the network predicts, a scalar tensor."""
         raise NotImplementedError(f"{type(self).__name__} does not define _cross_entropy")
 
-    def _losses(self, inputs: Any, tokens: Any, condition: Any, *, training: bool) -> Any:
+    def _token_losses(self, inputs: Any, tokens: Any, condition: Any, *, training: bool) -> Any:
         """Return the cross-entropy ``(n, N)`` of each token, predicted from the tokens ``inputs``."""
         logits = self.network(inputs if condition is None else [inputs, condition], training=training)
         return ops.sparse_categorical_crossentropy(tokens, logits, from_logits=True)

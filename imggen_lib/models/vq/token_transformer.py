@@ -57,7 +57,7 @@ class TokenTransformer(TokenPrior):
     causal: ClassVar[bool] = True
 
     def _cross_entropy(self, tokens: Any, condition: Any, *, training: bool) -> Any:
-        return ops.mean(self._losses(tokens, tokens, condition, training=training))
+        return ops.mean(self._token_losses(tokens, tokens, condition, training=training))
 
     def _log_prob_batch(self, tokens: NDArray[np.int32], conditions: list[Any]) -> NDArray[np.float64]:
         return token_log_probabilities(self._guided_logits(tokens, conditions, 1.0), tokens).sum(axis=1)
