@@ -154,7 +154,7 @@ def test_cached_steps_equal_the_whole_sequence(embedding):
 def test_causal_logits_do_not_see_their_token_and_masked_ones_see_all():
     rng = np.random.default_rng(0)
     for family in FAMILIES:
-        model, tokens = build(family, (1, 5), 4), rng.integers(4, size=(1, 1, 5))
+        model, tokens = build(family, (1, 5), 4, depth=1), rng.integers(4, size=(1, 1, 5))
         before = model.logits(tokens)[0, 0]
         tokens[0, 0, 2] = (tokens[0, 0, 2] + 1) % 4
         changed = (np.abs(model.logits(tokens)[0, 0] - before) > 1e-4).any(axis=-1)
@@ -163,7 +163,7 @@ def test_causal_logits_do_not_see_their_token_and_masked_ones_see_all():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_guidance_is_linear_in_the_logits(family):
-    model = build(family, num_classes=2)
+    model = build(family, num_classes=2, depth=1)
     tokens = all_sequences((1, 3), 3)
     without, with_label = model.logits(tokens), model.logits(tokens, labels=1)
     assert np.abs(with_label - without).max() > 0.1
@@ -197,7 +197,7 @@ def test_choose_tokens_follows_the_probabilities():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_samples_have_the_probabilities_of_the_model(family):
-    model = build(family, (1, 3), 2)
+    model = build(family, (1, 3), 2, depth=1)
     options = {} if family.causal else {"order": [1, 2, 0]}
     expected = np.exp(model.log_prob_tokens(all_sequences((1, 3), 2), **options))
     tokens = model.sample_tokens(2000, seed=0, **options)
@@ -258,7 +258,7 @@ def test_masks_decrease_to_zero_along_a_cosine(length, steps):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_seed_decides_the_images_whatever_n_and_the_batches(family, monkeypatch):
-    model = build(family, num_classes=2)
+    model = build(family, num_classes=2, depth=1)
     images = model.sample(7, seed=1, guidance_scale=1.5)
     assert images.shape == (7, 1, 3, 1) and images.dtype == np.float32
     np.testing.assert_array_equal(images, model.sample(7, seed=1, guidance_scale=1.5))
@@ -274,20 +274,20 @@ def test_seed_decides_the_images_whatever_n_and_the_batches(family, monkeypatch)
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_trained_model_samples_only_sequences_of_the_grammar(family):
-    """Class 0 counts up, class 1 counts down, both from a random start. Each class has four sequences."""
+    """All tokens of an image are equal; class 0 has the tokens 0 and 1, class 1 the tokens 2 and 3."""
     rng = np.random.default_rng(0)
-    classes, start = rng.integers(2, size=1024), rng.integers(4, size=(1024, 1))
-    tokens = (start + np.where(classes == 0, 1, -1)[:, np.newaxis] * np.arange(4)) % 4
-    model = build(family, (2, 2), 4, num_classes=2, width=32, scale=0.0, ema_momentum=0.9)
-    model.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, 320)))
-    model.fit(to_images(tokens.reshape(-1, 2, 2), 4), classes, batch_size=64, epochs=20, verbose=0)
+    classes = rng.integers(2, size=1024)
+    tokens = np.broadcast_to((2 * classes + rng.integers(2, size=1024)).reshape(-1, 1, 1), (1024, 2, 2))
+    model = build(family, (2, 2), 4, num_classes=2, width=32, depth=1, scale=0.0, ema_momentum=0.9)
+    model.compile(optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, 128)))
+    model.fit(to_images(tokens, 4), classes, batch_size=64, epochs=8, verbose=0)
     options = {} if family.causal else {"steps": 4}
-    for label, sign in ((0, 1), (1, -1)):
-        samples = model.sample_tokens(100, seed=0, labels=label, **options).reshape(100, 4)
-        valid = (samples == (samples[:, :1] + sign * np.arange(4)) % 4).all(axis=1)
-        assert valid.mean() >= 0.98 and set(samples[:, 0]) == {0, 1, 2, 3}
-        log_p = model.log_prob_tokens(tokens[classes == label][:8].reshape(-1, 2, 2), labels=label)
-        np.testing.assert_allclose(log_p, -np.log(4), atol=0.4)
+    for label in (0, 1):
+        samples = model.sample_tokens(200, seed=0, labels=label, **options).reshape(200, 4)
+        valid = (samples == samples[:, :1]).all(axis=1) & (samples[:, 0] // 2 == label)
+        assert valid.mean() >= 0.97 and np.bincount(samples[:, 0], minlength=4)[2 * label :][:2].min() > 60
+    log_p = model.log_prob_tokens(tokens[:20], labels=classes[:20])
+    np.testing.assert_allclose(log_p, -np.log(2), atol=0.25)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -312,7 +312,7 @@ def test_autoencoder_can_be_trained_in_the_same_steps():
     """Each part has the gradient of its own loss alone: with another transformer the autoencoder learns the same."""
     images = np.random.default_rng(0).uniform(size=(32, 8, 8, 1)).astype("float32")
     found = []
-    for width in (4, 8):
+    for width in (2, 4):
         keras.utils.set_random_seed(0)
         autoencoder = models.TokenAutoencoder(
             models.token_encoder((8, 8, 1), 3, filters=(4, 4)),
@@ -324,7 +324,7 @@ def test_autoencoder_can_be_trained_in_the_same_steps():
         model.compile(optimizer=keras.optimizers.SGD(1e-2), run_eagerly=True)
         keras.utils.set_random_seed(0)
         before = weights_of(model.autoencoder)
-        logs = model.fit(images, batch_size=16, epochs=2, shuffle=False, verbose=0).history
+        logs = model.fit(images, batch_size=16, shuffle=False, verbose=0).history
         assert has_changed(model.autoencoder, before) and {"loss", "cross_entropy", "reconstruction"} <= set(logs)
         found.append(weights_of(model.autoencoder))
     for first, second in zip(*found, strict=True):
@@ -344,18 +344,17 @@ def test_run_starts_from_a_trained_autoencoder_and_writes_a_complete_file(digits
         ValueError, match="first.npz is a TokenAutoencoder that does not fit; expected the TokenAutoencoder"
     ):
         training.run("token_transformer", autoencoder=first, **options, **{**small, "num_codes": 9})
-    with pytest.raises(ValueError, match="first.npz' and VAE has none: leave it out"):
-        training.run("vae_2d", autoencoder=first, **options)
+    with pytest.raises(ValueError, match="first.npz' and Sequential has none: leave it out"):
+        training.runs._set_autoencoder(keras.Sequential(), first)
     first.unlink()
     tokens = pretrained.load(second).autoencoder.encode(digits.x_train[:50])
     np.testing.assert_array_equal(tokens, expected.encode(digits.x_train[:50]))
 
 
-@pytest.mark.parametrize("embedding", [None, words_and_vector], ids=["classes", "words"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "embedding"), [(FAMILIES[0], words_and_vector), (FAMILIES[1], None)])
 def test_keras_file_gives_back_the_same_model(family, embedding, tmp_path):
-    model = build(family, num_classes=4, embedding=embedding, label_dropout=0.2, ema_momentum=0.9, seed=3)
-    model.fit(to_images(all_sequences((1, 3), 3), 3), np.arange(27) % 4, batch_size=9, verbose=0)
+    options = {"label_dropout": 0.2, "ema_momentum": 0.9, "seed": 3}
+    model = build(family, num_classes=4, embedding=embedding, depth=1, **options)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     labels = np.tile([[1, 2, 3, 0]], (5, 1))
