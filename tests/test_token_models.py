@@ -1,5 +1,6 @@
 """Transformers over tokens: probabilities that sum to 1, samples that follow them, and grammars that are known."""
 
+import functools
 import itertools
 
 import keras
@@ -56,6 +57,10 @@ def build(family, shape=(1, 3), num_codes=3, *, num_classes=None, embedding=None
     return model
 
 
+#: For tests that do not change the model.
+shared = functools.cache(build)
+
+
 def all_sequences(shape, num_codes):
     tokens = np.array(list(itertools.product(range(num_codes), repeat=shape[0] * shape[1])))
     return tokens.reshape(-1, *shape)
@@ -76,7 +81,7 @@ def words_and_vector(ids):
 @pytest.mark.parametrize("num_classes", [None, 2])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_probabilities_of_all_sequences_sum_to_one(family, num_classes):
-    model = build(family, (1, 4), 3, num_classes=num_classes)
+    model = shared(family, (1, 4), 3, num_classes=num_classes)
     sequences = all_sequences((1, 4), 3)
     labels = None if num_classes is None else 1
     for options in [{}] if family.causal else [{}, {"order": [2, 0, 3, 1]}]:
@@ -88,7 +93,7 @@ def test_probabilities_of_all_sequences_sum_to_one(family, num_classes):
 
 
 def test_probability_under_masks_depends_on_the_order():
-    model, sequences = build(models.MaskedTokenTransformer), all_sequences((1, 3), 3)
+    model, sequences = shared(models.MaskedTokenTransformer), all_sequences((1, 3), 3)
     reading = model.log_prob_tokens(sequences)
     np.testing.assert_array_equal(reading, model.log_prob_tokens(sequences, order=[0, 1, 2]))
     assert np.abs(reading - model.log_prob_tokens(sequences, order=[2, 1, 0])).max() > 0.01
@@ -154,7 +159,7 @@ def test_cached_steps_equal_the_whole_sequence(embedding):
 def test_causal_logits_do_not_see_their_token_and_masked_ones_see_all():
     rng = np.random.default_rng(0)
     for family in FAMILIES:
-        model, tokens = build(family, (1, 5), 4, depth=1), rng.integers(4, size=(1, 1, 5))
+        model, tokens = shared(family, (1, 5), 4, depth=1), rng.integers(4, size=(1, 1, 5))
         before = model.logits(tokens)[0, 0]
         tokens[0, 0, 2] = (tokens[0, 0, 2] + 1) % 4
         changed = (np.abs(model.logits(tokens)[0, 0] - before) > 1e-4).any(axis=-1)
@@ -163,7 +168,7 @@ def test_causal_logits_do_not_see_their_token_and_masked_ones_see_all():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_guidance_is_linear_in_the_logits(family):
-    model = build(family, num_classes=2, depth=1)
+    model = shared(family, num_classes=2, depth=1)
     tokens = all_sequences((1, 3), 3)
     without, with_label = model.logits(tokens), model.logits(tokens, labels=1)
     assert np.abs(with_label - without).max() > 0.1
@@ -206,7 +211,7 @@ def test_samples_have_the_probabilities_of_the_model(family):
 
 
 def test_one_token_per_step_in_an_order_is_sequential_sampling_from_the_conditionals():
-    model, order, n = build(models.MaskedTokenTransformer, (2, 3), 5), [4, 0, 5, 2, 1, 3], 7
+    model, order, n = shared(models.MaskedTokenTransformer, (2, 3), 5), [4, 0, 5, 2, 1, 3], 7
     uniform = np.random.default_rng(3).random((n, 2, 6, 6))[:, 0]
     tokens = np.full((n, 6), 5)
     for step, position in enumerate(order):
@@ -218,7 +223,7 @@ def test_one_token_per_step_in_an_order_is_sequential_sampling_from_the_conditio
 
 @pytest.mark.parametrize("order", [None, [5, 3, 1, 0, 2, 4]])
 def test_each_step_keeps_the_planned_number_of_tokens(order, monkeypatch):
-    model, seen = build(models.MaskedTokenTransformer, (2, 3), 5), []
+    model, seen = shared(models.MaskedTokenTransformer, (2, 3), 5), []
     evaluate = model._guided_logits
 
     def spy(tokens, *arguments):
@@ -234,13 +239,15 @@ def test_each_step_keeps_the_planned_number_of_tokens(order, monkeypatch):
         assert [set(np.flatnonzero(tokens[0] != 5)) for tokens in seen] == [set(), {5}, {5, 3, 1}]
 
 
-def test_the_likeliest_token_is_kept_first_without_noise():
-    model = build(models.MaskedTokenTransformer, (1, 5), 4)
+def test_the_likeliest_token_is_kept_first_without_noise(monkeypatch):
+    model = shared(models.MaskedTokenTransformer, (1, 5), 4, depth=1)
     masked = np.full((1, 1, 5), 4)
     p = softmax(model.logits(masked)[0, 0], axis=-1)
     seen = []
     evaluate = model._guided_logits
-    model._guided_logits = lambda tokens, *arguments: seen.append(tokens.copy()) or evaluate(tokens, *arguments)
+    monkeypatch.setattr(
+        model, "_guided_logits", lambda tokens, *arguments: seen.append(tokens.copy()) or evaluate(tokens, *arguments)
+    )
     model.sample_tokens(1, seed=0, steps=5, temperature=0.0, choice_temperature=0.0)
     first = int(np.flatnonzero(seen[1][0] != 4)[0])
     assert first == p.max(axis=1).argmax() and seen[1][0, first] == p[first].argmax()
@@ -258,7 +265,7 @@ def test_masks_decrease_to_zero_along_a_cosine(length, steps):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_seed_decides_the_images_whatever_n_and_the_batches(family, monkeypatch):
-    model = build(family, num_classes=2, depth=1)
+    model = shared(family, num_classes=2, depth=1)
     images = model.sample(7, seed=1, guidance_scale=1.5)
     assert images.shape == (7, 1, 3, 1) and images.dtype == np.float32
     np.testing.assert_array_equal(images, model.sample(7, seed=1, guidance_scale=1.5))
@@ -355,6 +362,7 @@ def test_run_starts_from_a_trained_autoencoder_and_writes_a_complete_file(digits
 def test_keras_file_gives_back_the_same_model(family, embedding, tmp_path):
     options = {"label_dropout": 0.2, "ema_momentum": 0.9, "seed": 3}
     model = build(family, num_classes=4, embedding=embedding, depth=1, **options)
+    model.optimizer.build(model.trainable_variables)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     labels = np.tile([[1, 2, 3, 0]], (5, 1))
@@ -411,4 +419,4 @@ def test_network_must_fit_the_autoencoder():
 )
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
-        call(build(models.MaskedTokenTransformer, depth=1))
+        call(shared(models.MaskedTokenTransformer))
