@@ -206,8 +206,9 @@ class VectorQuantizer(layers.Layer):
         chosen = ops.minimum(ops.cast(uniform * ops.cast(count, "float32"), "int32"), count - 1)
         unused = self.usage * self.num_codes < self.restart_threshold
         replacements = ops.take(vectors, chosen, axis=0)
-        self.codebook.assign(ops.where(ops.expand_dims(unused, -1), replacements, self.codebook))
-        self.usage.assign(ops.where(unused, 1 / self.num_codes, self.usage))
+        # JAX's `where` takes the value of a variable, and not the variable.
+        self.codebook.assign(ops.where(ops.expand_dims(unused, -1), replacements, ops.convert_to_tensor(self.codebook)))
+        self.usage.assign(ops.where(unused, 1 / self.num_codes, ops.convert_to_tensor(self.usage)))
 
     def _follow(self, vectors: Any, tokens: Any) -> None:
         """Move usage and codes towards those of a batch: vectors ``(N, d)`` and their tokens ``(N,)``."""
