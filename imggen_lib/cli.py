@@ -131,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--num-processes", type=int, metavar="N", help="how many; --devices counts those of all processes")
     command.add_argument("--process-id", type=int, metavar="K", help="0 to N-1, another in each process")
     command.add_argument("--resume", action="store_true", help="go on with an interrupted training of this file")
+    command.add_argument(
+        "--autoencoder", metavar="MODEL|FILE", help="trained first stage of a model of tokens, whose weights it starts with"
+    )
     command.set_defaults(command=_train)
 
     command = commands.add_parser("sample", help="generate images")
@@ -201,7 +204,7 @@ def _train(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)
     dataset = arguments.dataset if arguments.images is None else _folder(arguments)
-    names = ("profile", "seconds", "seed", "devices", "coordinator", "num_processes", "process_id", "resume")
+    names = ("profile", "seconds", "seed", "devices", "coordinator", "num_processes", "process_id", "resume", "autoencoder")
     options = {name: getattr(arguments, name) for name in names}
     run = training.run(arguments.model, arguments.output, dataset=dataset, report=print, **options, **settings)
     steps, seconds = run.record["steps"], run.record["seconds"]

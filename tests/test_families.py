@@ -16,7 +16,7 @@ SHAPE, CLASSES = (8, 8, 3), 4
 SMALL = {
     "filters": (8,), "latent_dim": 3, "blocks": 1, "couplings": 2, "mixtures": 2, "hidden": 16, "prior_width": 8,
     "prior_blocks": 1, "width": 8, "depth": 1, "heads": 2, "transforms": 2,
-    "latent_channels": 2,
+    "latent_channels": 2, "num_codes": 16, "code_dim": 4, "base_filters": 8,
 }  # fmt: skip
 SIZES = [(17, 23), (28, 28), (64, 48)]
 CLASSIFIERS = ("classifier", "marble_classifier")

@@ -152,13 +152,19 @@ class GenerativeModel(keras.Model):
         TypeError
             If n or seed is not an integer, or the family has no such option.
         """
+        images = self._sample(*self._sampling_arguments(n, seed, labels), **options)
+        return np.clip(np.asarray(images, np.float32), 0, 1)
+
+    def _sampling_arguments(
+        self, n: int, seed: int, labels: ArrayLike | None
+    ) -> tuple[int, np.random.Generator, NDArray[np.float32] | None]:
+        """Check the arguments of ``sample``. Return n, a generator and the condition; without labels, of random classes."""
         n, seed = validate.integer(n, "n"), validate.integer(seed, "seed", minimum=0)
         rng = np.random.default_rng(seed)
         if labels is None and self.num_classes is not None:
             # From a stream of its own, so that a smaller n gives the first images of a larger n.
             labels = rng.spawn(1)[0].integers(self.num_classes, size=n)
-        images = self._sample(n, rng, self.condition_rows(labels, n), **options)
-        return np.clip(np.asarray(images, np.float32), 0, 1)
+        return n, rng, self.condition_rows(labels, n)
 
     def _sample(self, n: int, rng: np.random.Generator, condition: NDArray[np.float32] | None) -> Any:
         """Return n images; ``condition`` is ``(n, num_classes)``, or None in a model without a condition."""

@@ -64,6 +64,7 @@ def run(
     num_processes: int | None = None,
     process_id: int | None = None,
     resume: bool = False,
+    autoencoder: str | os.PathLike[str] | None = None,
     evaluate: bool = True,
     report: Callable[[str], object] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -98,6 +99,9 @@ def run(
     resume : bool
         Go on where an interrupted run with the same arguments stopped. Needs ``output``. With several processes, process 0
         reads the file and sends it to the others.
+    autoencoder : str or path_like, optional
+        For a model of the codes of an autoencoder: a trained autoencoder, as :func:`imggen_lib.pretrained.load` takes it,
+        whose weights the model starts with. They become part of the model's own file.
     evaluate : bool
         Whether to measure the quality at the end.
     report : callable, optional
@@ -115,8 +119,8 @@ def run(
     Raises
     ------
     ValueError
-        If an argument is out of range, a name is unknown, the dataset lacks the labels that the recipe needs, or ``resume``
-        finds another run.
+        If an argument is out of range, a name is unknown, the dataset lacks the labels that the recipe needs, ``resume``
+        finds another run, or the model has no autoencoder, or another one.
     FileNotFoundError
         If the folder of the output does not exist, or there is nothing to resume.
     OSError
@@ -165,6 +169,7 @@ def run(
         "profile": profile,
         "budget": "seconds" if num_steps is None else f"{num_steps} steps",
         "seed": seed,
+        **({} if autoencoder is None else {"autoencoder": os.fspath(autoencoder)}),
     }
     checkpoint = None if output is None else output.with_suffix(".partial.keras")
     resumed = _resumable(output, checkpoint, started) if resume and first and output and checkpoint else None
@@ -179,6 +184,8 @@ def run(
                 model, record = _load(processes.share_file(resumed))
             else:
                 model, record = _built(recipe, data, seed, num_steps), {**started, **_environment(recipe, devices)}
+                if autoencoder is not None:
+                    _set_autoencoder(model, autoencoder)
             if output is not None and first:
                 _check_space(model, output)
             watching = list(callbacks)
@@ -248,6 +255,20 @@ def _built(recipe: recipes.Recipe, data: datasets.Dataset, seed: int, num_steps:
         model = recipe.model(data.image_shape, data.condition.size, seed=seed, num_steps=num_steps)
     model.compile(optimizer=recipe.optimizer(num_steps))
     return model
+
+
+def _set_autoencoder(model: keras.Model, trained: str | os.PathLike[str]) -> None:
+    """Give the autoencoder in a model the weights of a trained one."""
+    own, other = getattr(model, "autoencoder", None), pretrained.load(trained)
+    if own is None:
+        raise ValueError(f"autoencoder is {os.fspath(trained)!r} and {type(model).__name__} has none: leave it out")
+    shapes, found = ([tuple(weight.shape) for weight in one.weights] for one in (own, other))
+    if type(own) is not type(other) or shapes != found:
+        raise ValueError(
+            f"{os.fspath(trained)} is a {type(other).__name__} that does not fit; expected the {type(own).__name__} of "
+            "this model: train both for images of one size, with the same options"
+        )
+    own.set_weights(other.get_weights())
 
 
 def _environment(recipe: recipes.Recipe, devices: int) -> dict[str, Any]:
