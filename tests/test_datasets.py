@@ -181,9 +181,7 @@ def test_marbles_are_rendered_by_hue_and_cached_as_read_only_arrays():
 
 
 def test_an_unknown_dataset_is_rejected_with_the_list_of_names():
-    with pytest.raises(
-        ValueError, match="dataset is 'mnist'; expected one of captioned_marbles, composed_emoji"
-    ):
+    with pytest.raises(ValueError, match="dataset is 'mnist'; expected one of captioned_marbles, composed_emoji"):
         datasets.load("mnist")
 
 
