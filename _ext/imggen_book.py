@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from docutils import nodes
@@ -43,11 +43,12 @@ class Library(MarkdownDirective):
     """The reference of modules and packages: ``{library} convolution noise``. Without arguments, a table of all of them.
 
     There is one section for each module and each package, with a section for each public module in the package, so a new
-    module needs no entry on the page.
+    module needs no entry on the page. The option ``without`` names packages that another page shows.
     """
 
     optional_arguments = 1
     final_argument_whitespace = True
+    option_spec: ClassVar[dict[str, Any]] = {"without": str.split}
 
     def markdown(self) -> list[str]:
         """Return sections with ``automodule``, or the table."""
@@ -57,7 +58,9 @@ class Library(MarkdownDirective):
         lines = []
         for argument in self.arguments[0].split():
             for name in public_modules(f"{LIBRARY}.{argument}"):
-                heading = "#" * (1 + name.count("."))
+                if is_in(name, self.options.get("without", [])):
+                    continue
+                heading = "#" * (1 + name.count(".") - argument.count("."))
                 lines += [f"{heading} `{name.removeprefix(f'{LIBRARY}.')}`", ""]
                 lines += ["```{eval-rst}", f".. automodule:: {name}", "```", ""]
         return lines
@@ -74,6 +77,15 @@ def public_modules(name: str = LIBRARY) -> list[str]:
         if not info.name.startswith("_") and info.name not in WITHOUT_REFERENCE:
             found += public_modules(f"{name}.{info.name}")
     return found
+
+
+def is_in(name: str, packages: list[str]) -> bool:
+    """Return whether a module is one of the packages or in one of them.
+
+    >>> is_in("imggen_lib.models.vq.prior", ["models.vq"])
+    True
+    """
+    return any(f"{name}.".startswith(f"{LIBRARY}.{package}.") for package in packages)
 
 
 def summary(name: str) -> str:
