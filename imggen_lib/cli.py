@@ -17,6 +17,7 @@ import numpy as np
 import imggen_lib
 from imggen_lib import _validation as validate
 from imggen_lib import datasets, io, pretrained, recipes
+from imggen_lib.datasets import composed_emoji
 
 __all__ = ["main"]
 
@@ -141,7 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-n", type=int, default=64, metavar="N", help="how many (default: 64)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same images (default: 0)")
     command.add_argument("--label", metavar="CLASS", help="only of this class (conditional models)")
-    command.add_argument("--caption", metavar="TEXT", help="'a large red marble, lit from the left' (marble_diffusion)")
+    command.add_argument("--caption", metavar="TEXT", help="what to show, such as 'a large red marble' (marble_diffusion)")
+    command.add_argument("--style", metavar="STYLE", help="drawing style of a caption's emoji, such as noto")
     command.add_argument("--guidance-scale", type=float, metavar="W", help="strength of the condition (diffusion models)")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz|FILE.png")
     command.set_defaults(command=_sample)
@@ -271,8 +273,8 @@ def _labels(arguments: argparse.Namespace, model: Any, n: int, seed: int) -> Any
     """Return the labels that the arguments ask for: classes, captions, or None."""
     label, caption, name = arguments.label, arguments.caption, arguments.model
     if model.num_classes is None:
-        if label is not None or caption is not None:
-            raise ValueError(f"{name} was trained without labels; leave out --label and --caption")
+        if label is not None or caption is not None or arguments.style is not None:
+            raise ValueError(f"{name} was trained without labels; leave out --label, --caption and --style")
         return None
     description = pretrained.record(name).get("condition")
     if description is None:
@@ -282,7 +284,18 @@ def _labels(arguments: argparse.Namespace, model: Any, n: int, seed: int) -> Any
     if other is not None:
         expected = "--caption" if condition.kind == "captions" else "--label"
         raise ValueError(f"{name} is conditioned on {condition.kind}; use {expected}")
+    if arguments.style is not None:
+        wanted = _with_style(wanted, arguments.style, condition)
     return condition.sample(n, seed=seed) if wanted is None else condition.encode([wanted] * n)
+
+
+def _with_style(caption: str | None, style: str, condition: datasets.Condition) -> str:
+    """Return a caption of emoji that states a drawing style."""
+    if condition.vocabulary != "captioned_emoji":
+        raise ValueError("--style is for models of emoji; leave it out")
+    if caption is None:
+        raise ValueError("--style is given without --caption; say what to draw, such as --caption 'a purple octopus'")
+    return f"{caption}, {validate.choice(style, 'style', composed_emoji.STYLES)} style"
 
 
 def _score(arguments: argparse.Namespace) -> int:

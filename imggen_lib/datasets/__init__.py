@@ -36,8 +36,8 @@ def names() -> tuple[str, ...]:
     Examples
     --------
     >>> names()  # doctest: +NORMALIZE_WHITESPACE
-    ('captioned_marbles', 'composed_emoji', 'composed_emoji_32', 'described_marbles', 'digits', 'emoji', 'emoji_32',
-    'faces', 'fashion_mnist', 'fashion_mnist_full', 'marbles')
+    ('captioned_marbles', 'composed_emoji', 'composed_emoji_32', 'described_emoji', 'described_marbles', 'digits',
+    'emoji', 'emoji_32', 'faces', 'fashion_mnist', 'fashion_mnist_full', 'marbles')
     """
     return tuple(sorted(_loaders()))
 
@@ -57,6 +57,9 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
     ``described_marbles``   8,000 and 1,000      32×32×3     marbles with complete captions
     ``emoji``               4,401 and 490        64×64×3     emoji with captions of concept and drawing style
     ``emoji_32``            4,401 and 490        32×32×3     the same images, averaged over squares of four pixels
+    ``composed_emoji``      40,000 and 3,000     64×64×3     scenes of one to four emoji with captions
+    ``composed_emoji_32``   40,000 and 3,000     32×32×3     the same scenes, averaged over squares of four pixels
+    ``described_emoji``     60,000 and 3,000     64×64×3     scenes with all their attributes as labels
     ======================  ===================  ==========  ==================================================
 
     Origin and licence:
@@ -80,7 +83,10 @@ def load(name: str, *, data_dir: str | os.PathLike[str] | None = None) -> Datase
       :data:`imggen_lib.datasets.emoji.ATTRIBUTION` where icons appear. Test images are the combinations of concept and
       style that :func:`imggen_lib.datasets.emoji.held_out` holds out.
 
-    :mod:`imggen_lib.datasets.composed_emoji` renders any number of images of several emoji, with captions.
+    - ``composed_emoji``, ``composed_emoji_32`` and ``described_emoji``: scenes that
+      :mod:`imggen_lib.datasets.composed_emoji` makes of these icons. They are rendered when they are indexed. The test
+      images of the first two show combinations that their training images do not have; the third has all of them in both
+      parts.
 
     Marbles are rendered in a few seconds at the first call and kept in memory as read-only arrays.
 

@@ -87,6 +87,19 @@ class AttributeClassifier(LinearClassifier):
         logits = np.split(self.logits(images), self._boundaries, axis=1)
         return np.stack([group.argmax(axis=1) for group in logits], axis=1)
 
+    def decode_labels(self, labels: ArrayLike) -> NDArray[np.int64]:
+        """Return the value of each attribute in rows of labels, and -1 for an attribute without a label.
+
+        Examples
+        --------
+        >>> from imggen_lib import models
+        >>> classifier = AttributeClassifier(models.image_features((8, 8, 3), 16), (2, 3))
+        >>> classifier.decode_labels([[0, 1, 0, 0, 1], [1, 0, 0, 0, 0]]).tolist()
+        [[1, 2], [0, -1]]
+        """
+        groups = np.split(np.asarray(labels), self._boundaries, axis=1)
+        return np.stack([np.where(group.any(axis=1), group.argmax(axis=1), -1) for group in groups], axis=1)
+
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that :meth:`from_config` builds the same model from."""
         return {**super().get_config(), "counts": self.counts}

@@ -24,30 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.base import GenerativeModel, check_network, serialize
-from imggen_lib.models.blocks import predict, rounding_border
+from imggen_lib.models.blocks import coarse_shape, downsample, predict, upsample
 from imggen_lib.models.gan import discriminator_loss, frozen_call, generator_loss
 
 __all__ = ["Autoencoder", "latent_decoder", "latent_encoder", "patch_discriminator"]
 
-GROUPS = 8
 #: Momentum of the moving averages of the latents' mean and variance.
 STATISTICS_MOMENTUM = 0.99
-
-
-def _residual_block(x: Any, count: int, name: str) -> Any:
-    """Add to x the output of two convolutions. The second starts at zero, so the block starts as the identity."""
-    y = layers.Activation("silu")(layers.GroupNormalization(GROUPS, name=f"{name}_norm_1")(x))
-    y = layers.Conv2D(count, 3, padding="same", name=f"{name}_conv_1")(y)
-    y = layers.Activation("silu")(layers.GroupNormalization(GROUPS, name=f"{name}_norm_2")(y))
-    y = layers.Conv2D(count, 3, padding="same", kernel_initializer="zeros", name=f"{name}_conv_2")(y)
-    return layers.Add()([x, y])
-
-
-def _check_filters(filters: Sequence[int]) -> None:
-    if any(count % GROUPS for count in filters):
-        raise ValueError(
-            f"filters is {tuple(filters)}; expected multiples of {GROUPS}: group normalisation uses {GROUPS} groups"
-        )
 
 
 def latent_encoder(
@@ -58,7 +41,7 @@ def latent_encoder(
     blocks: int = 1,
     name: str = "encoder",
 ) -> keras.Model:
-    """Build the encoder: strided convolutions and residual blocks.
+    """Build the encoder: strided convolutions, then residual blocks at the smallest size.
 
     Parameters
     ----------
@@ -66,9 +49,9 @@ def latent_encoder(
         ``(height, width, channels)``, any size. A size that cannot be halved that often gets a border of zeros.
     latent_channels : int
     filters : sequence of int
-        Channels after each halving; multiples of 8.
+        Channels after each halving.
     blocks : int
-        Residual blocks after each halving.
+        Residual blocks at the smallest size.
 
     Returns
     -------
@@ -78,22 +61,15 @@ def latent_encoder(
     Raises
     ------
     ValueError
-        If ``image_shape`` is not the shape of an image, or a number of channels is not a multiple of 8.
+        If ``image_shape`` is not the shape of an image, ``filters`` is empty, or a number is not positive.
 
     Examples
     --------
     >>> [output.shape for output in latent_encoder((64, 64, 3)).outputs]
     [(None, 8, 8, 8), (None, 8, 8, 8)]
     """
-    _check_filters(filters)
     image = keras.Input(validate.image_shape(image_shape), name="image")
-    x = layers.Rescaling(2.0, offset=-1.0)(image)
-    x = layers.ZeroPadding2D(rounding_border(image_shape, len(filters)), name="pad")(x)
-    for level, count in enumerate(filters):
-        x = layers.Conv2D(count, 4, strides=2, padding="same", name=f"down_{level}")(x)
-        for index in range(blocks):
-            x = _residual_block(x, count, f"block_{level}_{index}")
-    x = layers.Activation("silu")(layers.GroupNormalization(GROUPS, name="norm")(x))
+    x = downsample(image, filters, blocks)
     mean = layers.Conv2D(latent_channels, 1, name="mean", dtype="float32")(x)
     # A small variance at the start: the decoder learns from latents with little noise.
     log_variance = layers.Conv2D(
@@ -111,7 +87,7 @@ def latent_decoder(
     blocks: int = 2,
     name: str = "decoder",
 ) -> keras.Model:
-    """Build the decoder: residual blocks and transposed convolutions that double the size.
+    """Build the decoder: residual blocks at the smallest size, then transposed convolutions that double it.
 
     Parameters and errors are those of :func:`latent_encoder`; ``filters`` are in the order of the encoder.
 
@@ -125,22 +101,8 @@ def latent_decoder(
     >>> latent_decoder((64, 64, 3)).output_shape
     (None, 64, 64, 3)
     """
-    _check_filters(filters)
-    height, width, channels = validate.image_shape(image_shape)
-    border, factor = rounding_border(image_shape, len(filters)), 2 ** len(filters)
-    size = [(whole + sum(sides)) // factor for whole, sides in zip((height, width), border, strict=True)]
-    latent = keras.Input((*size, latent_channels), name="latent")
-    x = layers.Conv2D(filters[-1], 3, padding="same", name="from_latent")(latent)
-    for level in range(len(filters) - 1, -1, -1):
-        for index in range(blocks):
-            x = _residual_block(x, filters[level], f"block_{level}_{index}")
-        if level:
-            x = layers.Conv2DTranspose(filters[level - 1], 4, strides=2, padding="same", name=f"up_{level}")(x)
-    x = layers.Activation("silu")(layers.GroupNormalization(GROUPS, name="norm")(x))
-    image = layers.Conv2DTranspose(
-        channels, 4, strides=2, padding="same", activation="sigmoid", name="image", dtype="float32"
-    )(x)
-    return keras.Model(latent, layers.Cropping2D(border, name="crop", dtype="float32")(image), name=name)
+    latent = keras.Input((*coarse_shape(image_shape, len(filters)), latent_channels), name="latent")
+    return keras.Model(latent, upsample(latent, image_shape, filters[::-1], blocks), name=name)
 
 
 def patch_discriminator(

@@ -93,6 +93,114 @@ def rounding_border(image_shape: Sequence[int], halvings: int) -> tuple[tuple[in
     return rows, columns
 
 
+def coarse_shape(image_shape: Sequence[int], halvings: int) -> tuple[int, int]:
+    """Return height and width after so many halvings, each rounded up at the end.
+
+    Examples
+    --------
+    >>> coarse_shape((28, 30, 1), 3)
+    (4, 4)
+    """
+    border = rounding_border(image_shape, halvings)
+    height, width = (size + sum(sides) >> halvings for size, sides in zip(image_shape[:2], border, strict=True))
+    return height, width
+
+
+def downsample(image: Any, filters: Sequence[int], blocks: int) -> Any:
+    """Apply the body of an encoder of images: strided convolutions, then residual blocks at the smallest size.
+
+    Parameters
+    ----------
+    image : KerasTensor
+        ``(n, height, width, channels)`` in [0, 1], any size: a border of grey is added if it cannot be halved as often.
+    filters : sequence of int
+        Channels after each halving.
+    blocks : int
+        Residual blocks.
+
+    Returns
+    -------
+    KerasTensor
+        ``(n, h, w, filters[-1])``; see :func:`coarse_shape`.
+
+    Raises
+    ------
+    ValueError
+        If ``filters`` is empty or a number is not positive.
+
+    Examples
+    --------
+    >>> downsample(keras.Input((28, 28, 1)), (16, 32), blocks=1).shape
+    (None, 7, 7, 32)
+    """
+    counts = _checked_filters(filters)
+    x = layers.Rescaling(2.0, offset=-1.0)(image)
+    border = rounding_border(image.shape[1:], len(counts))
+    if border != ((0, 0), (0, 0)):
+        x = layers.ZeroPadding2D(border)(x)
+    for stage, count in enumerate(counts):
+        x = layers.Conv2D(count, 4, strides=2, padding="same", name=f"conv_{stage}")(x)
+        x = layers.Activation("silu")(x) if stage < len(counts) - 1 else x
+    return _residual_blocks(x, blocks)
+
+
+def upsample(codes: Any, image_shape: Sequence[int], filters: Sequence[int], blocks: int) -> Any:
+    """Apply a decoder of images: residual blocks at the smallest size, then transposed convolutions that double it.
+
+    Parameters
+    ----------
+    codes : KerasTensor
+        ``(n, h, w, d)`` with the height and width of :func:`coarse_shape`.
+    image_shape : tuple of int
+        ``(height, width, channels)`` of the images.
+    filters : sequence of int
+        Channels before each doubling: those of the encoder in reverse order.
+    blocks : int
+        Residual blocks.
+
+    Returns
+    -------
+    KerasTensor
+        Images in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        As in :func:`downsample`.
+
+    Examples
+    --------
+    >>> upsample(keras.Input((7, 7, 4)), (28, 28, 1), (32, 16), blocks=1).shape
+    (None, 28, 28, 1)
+    """
+    counts, shape = _checked_filters(filters), validate.image_shape(image_shape)
+    x = layers.Conv2D(counts[0], 3, padding="same", name="from_codes")(codes)
+    x = layers.Activation("silu")(_residual_blocks(x, blocks))
+    for stage, count in enumerate(counts[1:]):
+        x = layers.Conv2DTranspose(count, 4, strides=2, padding="same", name=f"upsample_{stage}")(x)
+        x = layers.Activation("silu")(x)
+    image = layers.Conv2DTranspose(
+        shape[2], 4, strides=2, padding="same", activation="sigmoid", name="image", dtype="float32"
+    )(x)
+    border = rounding_border(shape, len(counts))
+    return image if border == ((0, 0), (0, 0)) else layers.Cropping2D(border, name="crop", dtype="float32")(image)
+
+
+def _checked_filters(filters: Sequence[int]) -> list[int]:
+    if len(filters) == 0:
+        raise ValueError("filters is empty; expected the number of channels for each halving of the size")
+    return [validate.integer(count, "filters") for count in filters]
+
+
+def _residual_blocks(x: Any, blocks: int) -> Any:
+    """Add the output of two convolutions to x, ``blocks`` times."""
+    for index in range(validate.integer(blocks, "blocks", minimum=0)):
+        y = layers.Activation("silu")(x)
+        y = layers.Conv2D(x.shape[-1], 3, padding="same", activation="silu", name=f"block_{index}_conv")(y)
+        x = layers.Add()([x, layers.Conv2D(x.shape[-1], 1, name=f"block_{index}_output")(y)])
+    return x
+
+
 def image_generator(
     image_shape: Sequence[int],
     latent_dim: int,

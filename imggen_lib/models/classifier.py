@@ -23,7 +23,9 @@ def image_features(
     feature_dim: int = 64,
     *,
     filters: Sequence[int] = (32, 64, 64),
+    halvings: int = 2,
     dropout: float = 0.3,
+    noise: float = 0.0,
     name: str = "features",
 ) -> keras.Model:
     """Build a convolutional network from an image to a feature vector, the input of a linear classifier.
@@ -35,9 +37,13 @@ def image_features(
     feature_dim : int
         Length of the feature vector.
     filters : sequence of int
-        Channels of each stage; the first two stages halve the size.
+        Channels of each stage.
+    halvings : int
+        How many stages, from the first one on, halve the size.
     dropout : float
         Fraction of the values that are dropped in training before the last layer.
+    noise : float
+        Standard deviation of Gaussian noise that is added to the images in training.
 
     Returns
     -------
@@ -57,9 +63,9 @@ def image_features(
     ((None, 64), (None, 64))
     """
     image = keras.Input(validate.image_shape(image_shape), name="image")
-    x = image
+    x = layers.GaussianNoise(noise)(image) if noise else image
     for stage, count in enumerate(filters):
-        strides = 2 if stage < 2 else 1
+        strides = 2 if stage < halvings else 1
         x = layers.Conv2D(count, 3, strides=strides, padding="same", use_bias=False, name=f"conv_{stage}")(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x))
     x = layers.Dropout(dropout)(layers.Flatten()(x))

@@ -10,7 +10,7 @@ from keras import layers, ops
 from imggen_lib import _validation as validate
 from imggen_lib.models.transformer import Positions, TransformerBlock
 
-__all__ = ["TextEncoder"]
+__all__ = ["TextEncoder", "embed_caption"]
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -88,3 +88,34 @@ def mean_of_visible(vectors: Any, visible: Any) -> Any:
     """Return the mean vector ``(n, width)`` of the visible positions of each caption."""
     weights = ops.expand_dims(ops.cast(visible, vectors.dtype), -1)
     return ops.sum(vectors * weights, axis=1) / ops.sum(weights, axis=1)
+
+
+def embed_caption(words: Any, *, vocabulary_size: int, width: int, depth: int = 2, heads: int = 4) -> tuple[Any, Any, Any]:
+    """Encode captions by a :class:`TextEncoder`, and summarise each of them in one vector.
+
+    Parameters
+    ----------
+    words : KerasTensor
+        ``(n, length)``: word numbers, 0 after the last word.
+    vocabulary_size, width, depth, heads : int
+        Of the encoder.
+
+    Returns
+    -------
+    vector : KerasTensor
+        ``(n, width)``: a linear function of the mean over the words.
+    vectors : KerasTensor
+        ``(n, length, width)``, one for each word, 0 after the last word.
+    visible : KerasTensor
+        bool ``(n, length)``: whether there is a word. The first position counts as one.
+
+    Examples
+    --------
+    >>> vector, vectors, visible = embed_caption(keras.Input((4,)), vocabulary_size=9, width=8)
+    >>> vector.shape, vectors.shape, visible.shape
+    ((None, 8), (None, 4, 8), (None, 4))
+    """
+    encoder = TextEncoder(vocabulary_size, width, depth=depth, heads=heads, name="text")
+    vectors, visible = encoder(words)
+    vector = layers.Dense(width, name="embed_caption")(mean_of_visible(vectors, visible))
+    return vector, vectors * ops.expand_dims(ops.cast(visible, vectors.dtype), -1), visible

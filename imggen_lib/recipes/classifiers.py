@@ -1,4 +1,4 @@
-"""Recipes of the two classifiers, which evaluate generated images."""
+"""Recipes of the classifiers, which evaluate generated images."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def _build_marble_classifier(
     return models.AttributeClassifier(models.image_features(image_shape, filters=filters), marble_captions.COUNTS)
 
 
+def _build_emoji_recogniser(
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    seed: int,
+    *,
+    feature_dim: int = 256,
+    filters: Sequence[int] = (32, 64, 128, 128, 192),
+    noise: float = 0.05,
+) -> AttributeClassifier:
+    """Build a classifier of the attributes of a scene. Noise in training makes it less sensitive to generated textures."""
+    from imggen_lib import models
+    from imggen_lib.datasets import described_emoji
+
+    features = models.image_features(image_shape, feature_dim, filters=filters, halvings=4, noise=noise)
+    return models.AttributeClassifier(features, described_emoji.COUNTS)
+
+
 RECIPES = (
     Recipe(
         "classifier",
@@ -58,6 +75,17 @@ RECIPES = (
         _build_marble_classifier,
         quick=Budget("described_marbles", 300),
         full=Budget("described_marbles", 1500),
+        batch_size=64,
+        learning_rate=2e-3,
+        mixed_precision=True,
+        condition="captions",
+    ),
+    Recipe(
+        "emoji_recogniser",
+        "Classifier of nouns, colours, counts, arrangement and style of a scene of emoji; it evaluates captions",
+        _build_emoji_recogniser,
+        quick=Budget("described_emoji", 300),
+        full=Budget("described_emoji", 8000),
         batch_size=64,
         learning_rate=2e-3,
         mixed_precision=True,

@@ -73,7 +73,8 @@ def _build_latent_diffusion(
     num_classes: int | None,
     seed: int,
     *,
-    vocabulary_size: int | None = None,
+    captions: bool = False,
+    patch_size: int = 1,
     width: int = 192,
     depth: int = 6,
     heads: int = 6,
@@ -86,8 +87,12 @@ def _build_latent_diffusion(
     filters: Sequence[int] = (32, 64, 96),
     kl_weight: float = 1e-3,
 ) -> LatentDiffusion:
-    """Build a rectified flow with a transformer in the latents of an autoencoder, conditional if the dataset has labels."""
+    """Build a rectified flow with a transformer in the latents of an autoencoder, conditional if the dataset has labels.
+
+    With ``captions``, the condition is a row of word numbers of :mod:`imggen_lib.datasets.captioned_emoji`.
+    """
     from imggen_lib import models
+    from imggen_lib.datasets import composed_emoji
 
     autoencoder = _build_autoencoder(
         image_shape, None, seed, latent_channels=latent_channels, filters=filters, kl_weight=kl_weight
@@ -95,8 +100,8 @@ def _build_latent_diffusion(
     network = models.image_transformer(
         autoencoder.latent_shape,
         num_classes=num_classes,
-        vocabulary_size=vocabulary_size,
-        patch_size=1,
+        vocabulary_size=len(composed_emoji.VOCABULARY) if captions else None,
+        patch_size=patch_size,
         width=width,
         depth=depth,
         heads=heads,
@@ -144,5 +149,35 @@ RECIPES = (
         batch_size=64,
         learning_rate=1e-3,
         ema_fraction=0.1,
+    ),
+    Recipe(
+        "emoji_autoencoder",
+        "Autoencoder of scenes of emoji, 64x64 in colour, for emoji_diffusion",
+        _build_autoencoder,
+        quick=Budget("composed_emoji", 300),
+        full=Budget("composed_emoji", 8000),
+        batch_size=32,
+        learning_rate=1e-3,
+        options={"filters": (48, 96), "latent_channels": 4},
+    ),
+    Recipe(
+        "emoji_diffusion",
+        "Rectified flow of scenes of emoji from captions, in the latents of emoji_autoencoder",
+        _build_latent_diffusion,
+        quick=Budget("composed_emoji", 100),
+        full=Budget("composed_emoji", 20000),
+        batch_size=32,
+        learning_rate=1e-3,
+        ema_fraction=0.05,
+        condition="captions",
+        options={
+            "captions": True,
+            "filters": (48, 96),
+            "latent_channels": 4,
+            "patch_size": 2,
+            "width": 160,
+            "heads": 5,
+            "train_autoencoder": False,
+        },
     ),
 )

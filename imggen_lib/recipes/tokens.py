@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imggen_lib.recipes.base import Budget, Recipe
 
@@ -56,6 +56,7 @@ def _build_transformer(
     seed: int,
     *,
     masked: bool = False,
+    captions: bool = False,
     width: int = 160,
     depth: int = 4,
     heads: int = 4,
@@ -73,8 +74,16 @@ def _build_transformer(
     By default both are trained in the same steps. To train the autoencoder first and the transformer after it, give the
     first file to the second training, which does not change it with ``train_autoencoder=False``:
     ``training.run("token_transformer", autoencoder="first.npz", train_autoencoder=False)``.
+
+    With ``captions``, the condition is a row of word numbers of :mod:`imggen_lib.datasets.captioned_emoji`.
     """
     from imggen_lib import models
+    from imggen_lib.datasets import composed_emoji
+    from imggen_lib.models.text import embed_caption
+
+    def vector_and_prefix(words: Any) -> tuple[Any, Any]:
+        size = len(composed_emoji.VOCABULARY)
+        return embed_caption(words, vocabulary_size=size, width=width, heads=heads)[:2]
 
     autoencoder = _build_autoencoder(
         image_shape,
@@ -94,6 +103,7 @@ def _build_transformer(
         depth=depth,
         heads=heads,
         num_classes=num_classes,
+        condition_embedding=vector_and_prefix if captions else None,
     )
     family = models.MaskedTokenTransformer if masked else models.TokenTransformer
     return family(
@@ -137,5 +147,33 @@ RECIPES = (
         learning_rate=1e-3,
         ema_fraction=0.1,
         options={"masked": True},
+    ),
+    Recipe(
+        "emoji_token_autoencoder",
+        "Autoencoder of scenes of emoji with discrete tokens, 64x64 in colour, for emoji_tokens",
+        _build_autoencoder,
+        quick=Budget("composed_emoji", 300),
+        full=Budget("composed_emoji", 10000),
+        batch_size=32,
+        learning_rate=1e-3,
+        options={"num_codes": 512, "base_filters": 48},
+    ),
+    Recipe(
+        "emoji_tokens",
+        "Transformer over the discrete tokens of scenes of emoji, from captions",
+        _build_transformer,
+        quick=Budget("composed_emoji", 100),
+        full=Budget("composed_emoji", 15000),
+        batch_size=32,
+        learning_rate=1e-3,
+        ema_fraction=0.05,
+        condition="captions",
+        options={
+            "captions": True,
+            "num_codes": 512,
+            "base_filters": 48,
+            "depth": 5,
+            "train_autoencoder": False,
+        },
     ),
 )

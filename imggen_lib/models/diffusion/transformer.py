@@ -9,7 +9,7 @@ from keras import layers, ops
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.blocks import embed
-from imggen_lib.models.text import TextEncoder, mean_of_visible
+from imggen_lib.models.text import embed_caption
 from imggen_lib.models.transformer import Positions, TransformerBlock, image_to_patches, patches_to_image
 
 __all__ = ["image_transformer"]
@@ -86,10 +86,10 @@ def image_transformer(
     embedding = embed(angle, None if vocabulary_size else condition, width)
     mask, words = None, 0
     if vocabulary_size is not None and num_classes is not None:
-        encoder = TextEncoder(vocabulary_size, width, depth=text_depth, heads=heads, name="text")
-        vectors, visible = encoder(condition)
-        pooled = layers.Dense(width, name="embed_caption")(mean_of_visible(vectors, visible))
-        embedding = layers.Add()([embedding, pooled])
+        vector, vectors, visible = embed_caption(
+            condition, vocabulary_size=vocabulary_size, width=width, depth=text_depth, heads=heads
+        )
+        embedding = layers.Add()([embedding, vector])
         tokens, words = layers.Concatenate(axis=1)([vectors, tokens]), num_classes
         seen = ops.concatenate([visible, ops.ones_like(tokens[:, words:, 0], dtype="bool")], axis=1)
         mask = ops.reshape(seen, (-1, 1, 1, tokens.shape[1]))

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.base import GenerativeModel, check_network, serialize
-from imggen_lib.models.blocks import predict, rounding_border
+from imggen_lib.models.blocks import coarse_shape, downsample, predict, upsample
 from imggen_lib.models.vae import gaussian_log_density
 from imggen_lib.models.vq.quantizer import VectorQuantizer, nearest_code, perplexity
 
@@ -65,16 +65,8 @@ def token_encoder(
     >>> token_encoder((28, 28, 1)).output_shape, token_encoder((64, 64, 3), filters=(32, 64, 64)).output_shape
     ((None, 7, 7, 32), (None, 8, 8, 32))
     """
-    counts = _checked_filters(filters)
     image = keras.Input(validate.image_shape(image_shape), name="image")
-    x = layers.Rescaling(2.0, offset=-1.0)(image)
-    border = rounding_border(image_shape, len(counts))
-    if border != ((0, 0), (0, 0)):
-        x = layers.ZeroPadding2D(border)(x)
-    for stage, count in enumerate(counts):
-        x = layers.Conv2D(count, 4, strides=2, padding="same", name=f"conv_{stage}")(x)
-        x = layers.Activation("silu")(x) if stage < len(counts) - 1 else x
-    x = _residual_blocks(x, blocks)
+    x = downsample(image, filters, blocks)
     vectors = layers.Conv2D(validate.integer(code_dim, "code_dim"), 1, name="to_codes", dtype="float32")(x)
     return keras.Model(image, vectors, name=name)
 
@@ -112,36 +104,9 @@ def token_decoder(
     >>> decoder.input_shape, decoder.output_shape
     ((None, 7, 7, 32), (None, 28, 28, 1))
     """
-    counts, shape = _checked_filters(filters), validate.image_shape(image_shape)
-    border = rounding_border(shape, len(counts))
-    height, width = (size + sum(sides) >> len(counts) for size, sides in zip(shape[:2], border, strict=True))
-    codes = keras.Input((height, width, validate.integer(code_dim, "code_dim")), name="codes")
-    x = layers.Conv2D(counts[0], 3, padding="same", name="from_codes")(codes)
-    x = layers.Activation("silu")(_residual_blocks(x, blocks))
-    for stage, count in enumerate(counts[1:]):
-        x = layers.Conv2DTranspose(count, 4, strides=2, padding="same", name=f"upsample_{stage}")(x)
-        x = layers.Activation("silu")(x)
-    image = layers.Conv2DTranspose(
-        shape[2], 4, strides=2, padding="same", activation="sigmoid", name="image", dtype="float32"
-    )(x)
-    if border != ((0, 0), (0, 0)):
-        image = layers.Cropping2D(border, name="crop", dtype="float32")(image)
-    return keras.Model(codes, image, name=name)
-
-
-def _checked_filters(filters: Sequence[int]) -> list[int]:
-    if len(filters) == 0:
-        raise ValueError("filters is empty; expected the number of channels for each halving of the size")
-    return [validate.integer(count, "filters") for count in filters]
-
-
-def _residual_blocks(x: Any, blocks: int) -> Any:
-    """Add the output of two convolutions to x, ``blocks`` times."""
-    for index in range(validate.integer(blocks, "blocks", minimum=0)):
-        y = layers.Activation("silu")(x)
-        y = layers.Conv2D(x.shape[-1], 3, padding="same", activation="silu", name=f"block_{index}_conv")(y)
-        x = layers.Add()([x, layers.Conv2D(x.shape[-1], 1, name=f"block_{index}_output")(y)])
-    return x
+    shape = coarse_shape(image_shape, len(filters))
+    codes = keras.Input((*shape, validate.integer(code_dim, "code_dim")), name="codes")
+    return keras.Model(codes, upsample(codes, image_shape, filters, blocks), name=name)
 
 
 def checked_tokens(tokens: ArrayLike, shape: Sequence[int], num_codes: int) -> NDArray[np.int32]:
