@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
+import os
 import pkgutil
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,11 +16,14 @@ import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
 from myst_parser.mdit_to_docutils.base import default_slugify
+from PIL import Image
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import signature, stringify_signature
+
+from imggen_lib.notebook import figures
 
 COVERAGE = Path(__file__).with_name("coverage.yml")
 LIBRARY = "imggen_lib"
@@ -92,6 +98,49 @@ def summary(name: str) -> str:
     """Return the first paragraph of a module's docstring on one line, for a cell of a Markdown table."""
     documentation = importlib.import_module(name).__doc__ or ""
     return " ".join(documentation.strip().split("\n\n")[0].split()).replace("|", r"\|")
+
+
+class Needs(MarkdownDirective):
+    """A table of the notebooks and the pages that each builds on: those that its first box links to after "You need"."""
+
+    def markdown(self) -> list[str]:
+        """Return the table."""
+        lines = ["| page | builds on |", "|---|---|"]
+        source = Path(self.env.srcdir)
+        for notebook in sorted(source.glob("chapters/*/*.ipynb"), key=self._position):
+            page = notebook.relative_to(source).with_suffix("").as_posix()
+            text = "\n".join("".join(cell["source"]) for cell in json.loads(notebook.read_text())["cells"])
+            links = ", ".join(f"{{doc}}`/{needed}`" for needed in needed_pages(page, text))
+            lines.append(f"| {{doc}}`/{page}` | {links} |")
+        return lines
+
+    def _position(self, notebook: Path) -> int:
+        contents = (Path(self.env.srcdir) / "_toc.yml").read_text()
+        return contents.find(notebook.relative_to(self.env.srcdir).with_suffix("").as_posix() + "\n")
+
+
+def needed_pages(page: str, text: str) -> list[str]:
+    """Return the pages that the first box of a page links to between "You need" and "It runs in".
+
+    >>> needed_pages("chapters/gan/first_gan", "**You need** sums ({doc}`../vae/bound`). **It runs in** a minute.")
+    ['chapters/vae/bound']
+    """
+    found = re.search(r"\*\*You need\*\*(.*?)\*\*It runs in", text, re.DOTALL)
+    targets = re.findall(r"\{doc\}`(?:[^<`]*<)?([^>`]+)>?`|\]\(([^)#]+)\.ipynb", found[1] if found else "")
+    paths = [os.path.normpath(os.path.join(os.path.dirname(page), role or link)) for role, link in targets]
+    return list(dict.fromkeys(paths))
+
+
+def show_at_resolution(app: Sphinx, doctree: nodes.document) -> None:
+    """Give images that cells have made the width that their resolution asks for: a figure of 220 dpi is shown at half."""
+    for node in doctree.findall(nodes.image):
+        file = Path(app.srcdir) / node["uri"]
+        if file.suffix != ".png" or "width" in node or "jupyter_execute" not in file.parts:
+            continue
+        with Image.open(file) as image:
+            dpi = image.info.get("dpi")
+            if dpi and dpi[0] > figures.PIXELS_PER_INCH:
+                node["width"] = f"{image.width * figures.PIXELS_PER_INCH / dpi[0]:.0f}px"
 
 
 class Coverage(MarkdownDirective):
@@ -217,6 +266,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives and the event handlers."""
     app.add_directive("coverage", Coverage)
     app.add_directive("library", Library)
+    app.add_directive("needs", Needs)
+    app.connect("doctree-read", show_at_resolution)
     app.connect("autodoc-skip-member", skip_private)
     app.connect("autodoc-process-signature", show_constructor)
     app.connect("missing-reference", resolve_other_names)

@@ -9,11 +9,9 @@ executed again only if its notebook, one of these files, ``requirements.lock``, 
 from __future__ import annotations
 
 import argparse
-import base64
 import functools
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
 import platform
@@ -32,7 +30,6 @@ from urllib.parse import unquote, urlsplit
 import bs4
 import nbformat
 import yaml
-from PIL import Image
 
 TIMEOUT = 600
 RUNS = "runs.json"
@@ -158,9 +155,6 @@ def build(root: Path) -> list[str]:
     for file in _benchmark_results(root):
         (source / "benchmarks").mkdir(exist_ok=True)
         shutil.copyfile(file, source / "benchmarks" / file.name)
-    if problems := copy_quoted_figures(root, executed, source):
-        return problems
-
     # -W makes a warning an error, -n warns about every dead reference, --keep-going shows all of them.
     command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "--path-output", root]
     command += ["-W", "-n", "--keep-going", "-q"]
@@ -173,33 +167,6 @@ def build(root: Path) -> list[str]:
     if not problems:
         (html / MADE_FROM).write_text(made_from)
         print(f"book: {len(pages(root))} pages, open {html / 'index.html'}")
-    return problems
-
-
-def copy_quoted_figures(root: Path, executed: Path, source: Path) -> list[str]:
-    """Copy figures of executed pages that Markdown pages quote as ``_static/figures/NAME.png``.
-
-    Return the quoted names that no page has a figure of, one line each.
-    """
-    figures = {}
-    for notebook in (executed / f"{page}.ipynb" for page in pages(root)):
-        for cell in json.loads(notebook.read_text())["cells"] if notebook.is_file() else []:
-            name = cell["metadata"].get("mystnb", {}).get("figure", {}).get("name")
-            images = [
-                output["data"]["image/png"] for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
-            ]
-            if name and images:
-                figures[name] = images[0]
-    problems = []
-    for page in (root / f"{page}.md" for page in pages(root)):
-        for name in re.findall(r"_static/figures/([\w-]+)\.png", page.read_text()) if page.is_file() else []:
-            if name not in figures:
-                problems.append(f"{page.name} quotes the figure {name}, but no page has a figure of that name")
-                continue
-            (source / "_static" / "figures").mkdir(exist_ok=True)
-            image = Image.open(io.BytesIO(base64.b64decode(figures[name])))
-            image.thumbnail((640, 640))
-            image.save(source / "_static" / "figures" / f"{name}.png", optimize=True)
     return problems
 
 

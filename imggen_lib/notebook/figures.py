@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import io
+import re
+import struct
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.collections import Collection, QuadMesh
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib.io import contact_sheet
 from imggen_lib.notebook.profile import is_interactive
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["STYLE", "contact_sheet", "glue", "latent_map", "show_curves", "show_images", "use_style"]
+__all__ = ["STYLE", "contact_sheet", "glue", "is_vector", "latent_map", "show_curves", "show_images", "use_style"]
 
 Array = NDArray[np.floating]
 
+#: Pixels of the page per inch of a figure. Raster images have twice as many, for screens with dense pixels.
+PIXELS_PER_INCH = 110
+#: Figures with more points than this are raster images, because a vector image would be large and slow.
+MOST_POINTS = 20_000
+
 #: Matplotlib settings of all figures. The colours are Okabe and Ito's, which colour-blind readers can distinguish.
 STYLE: dict[str, Any] = {
-    "figure.dpi": 110,
+    "figure.dpi": PIXELS_PER_INCH,
     "figure.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "imggen",
     "figure.constrained_layout.use": True,
     "font.size": 10,
     "axes.titlesize": 10,
@@ -41,7 +52,7 @@ STYLE: dict[str, Any] = {
 
 
 def use_style() -> None:
-    """Apply :data:`STYLE` to all figures that follow.
+    """Apply :data:`STYLE` to all figures that follow; in a notebook, show plots as SVG and images as PNG.
 
     Examples
     --------
@@ -49,7 +60,63 @@ def use_style() -> None:
     >>> plt.rcParams["image.cmap"]
     'gray'
     """
+    from IPython import get_ipython
+
     plt.rcParams.update(STYLE)  # type: ignore[arg-type]
+    shell = get_ipython()
+    if shell is not None:
+        # The notebook's backend registers its own formatters when it is loaded, which must be before.
+        plt.switch_backend(plt.get_backend())
+        formatters = shell.display_formatter.formatters
+        formatters["image/svg+xml"].for_type(Figure, _svg)
+        formatters["image/png"].for_type(Figure, _png)
+
+
+def is_vector(figure: Figure) -> bool:
+    """Return whether a figure is shown as a vector image: it has no image in it, and not too many points.
+
+    Examples
+    --------
+    >>> figure, axis = plt.subplots()
+    >>> line = axis.plot([1, 2, 3])
+    >>> is_vector(figure)
+    True
+    >>> picture = axis.imshow(np.eye(3))
+    >>> is_vector(figure)
+    False
+    >>> plt.close(figure)
+    """
+    points = 0
+    for artist in figure.findobj():
+        if isinstance(artist, AxesImage | QuadMesh):
+            return False
+        if isinstance(artist, Line2D):
+            points += len(artist.get_xydata())
+        elif isinstance(artist, Collection):
+            points += len(artist.get_offsets()) + sum(len(path.vertices) for path in artist.get_paths())
+    return points <= MOST_POINTS
+
+
+def _svg(figure: Figure) -> str | None:
+    if not is_vector(figure):
+        return None
+    file = io.StringIO()
+    # Without a date, the same data give the same file.
+    figure.savefig(file, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = file.getvalue()
+    # Matplotlib writes the size in points, 72 to an inch.
+    scale = PIXELS_PER_INCH / 72
+    return re.sub(r'(width|height)="([\d.]+)pt"', lambda m: f'{m[1]}="{float(m[2]) * scale:.1f}"', text, count=2)
+
+
+def _png(figure: Figure) -> tuple[bytes, dict[str, int]] | None:
+    if is_vector(figure):
+        return None
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=2 * PIXELS_PER_INCH, bbox_inches="tight")
+    data = file.getvalue()
+    width, height = struct.unpack(">II", data[16:24])
+    return data, {"width": width // 2, "height": height // 2}
 
 
 def show_images(
