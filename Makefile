@@ -13,7 +13,7 @@ RESOLUTION_newest := highest
 # JAX and TensorFlow allocate GPU memory as they need it.
 ON_GPU := KERAS_BACKEND=jax TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
 
-.PHONY: help book test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench leaderboard mutations weights clean
+.PHONY: help book notebooks test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench leaderboard mutations weights clean
 
 help: ## list the targets
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /make \1\t/' | expand -t 32
@@ -21,6 +21,9 @@ help: ## list the targets
 book: $(SETUP) ## execute the changed pages and build _build/html/index.html
 	$(BIN)/python tools/book.py execute --jobs $(JOBS)
 	$(BIN)/python tools/book.py build
+
+notebooks: book ## export the pages as plain notebooks for Colab, GitHub and VS Code into _build/notebooks
+	$(BIN)/python tools/export.py
 
 test: $(SETUP) ## run all tests except the browser's, and execute the changed pages
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/browser
