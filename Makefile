@@ -3,6 +3,7 @@ PYTHON ?= python3
 PAGES ?= chapters
 # Number of pages that are executed at the same time.
 JOBS ?= 1
+SHARD ?= 1/1
 BIN := .venv/bin
 SETUP := .venv/.set-up
 
@@ -13,7 +14,7 @@ RESOLUTION_newest := highest
 # JAX and TensorFlow allocate GPU memory as they need it.
 ON_GPU := KERAS_BACKEND=jax TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
 
-.PHONY: help book notebooks test browser test-jax test-lowest test-newest gpu-test gpu-book lab lint bench leaderboard mutations weights clean
+.PHONY: help book notebooks test browser test-jax test-lowest test-newest gpu-test gpu-pages gathered-book lab lint bench leaderboard mutations weights clean
 
 help: ## list the targets
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /make \1\t/' | expand -t 32
@@ -44,9 +45,12 @@ test-lowest test-newest: test-%: ## run them with the lowest or newest packages 
 gpu-test: $(SETUP)-gpu ## run the library's tests on a GPU with JAX
 	$(ON_GPU) $(BIN)/$(LIBRARY_TESTS) -n 0
 
-gpu-book: $(SETUP)-gpu ## execute every page with the full profile on a GPU, then build the book
-	$(ON_GPU) IMGGEN_PROFILE=full $(BIN)/python tools/book.py execute
-	$(ON_GPU) IMGGEN_PROFILE=full $(BIN)/python tools/book.py build
+gpu-pages: $(SETUP)-gpu ## execute the pages with the full profile on a GPU; with SHARD=2/4 the second quarter of them
+	$(ON_GPU) IMGGEN_PROFILE=full $(BIN)/python tools/book.py execute --shard $(SHARD)
+
+gathered-book: $(SETUP) ## build the book from pages that several machines executed: SHARDS="folder folder"
+	$(BIN)/python tools/book.py gather $(SHARDS)
+	$(BIN)/python tools/book.py build
 
 lab: $(SETUP) ## open the pages in JupyterLab
 	$(BIN)/jupyter lab $(OPTIONS) $(PAGES)

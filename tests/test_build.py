@@ -10,7 +10,6 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -22,7 +21,7 @@ title: Small
 only_build_toc_files: true
 execute: {execute_notebooks: "off"}
 """
-FRONT = "# Front\n\nGo to {doc}`chapters/first`.\n\n![An even grey](_static/figures/fig-grey.png)\n"
+FRONT = "# Front\n\nGo to {doc}`chapters/first`.\n"
 # Each page waits for a file of the other one, so that neither of them finishes unless both run at the same time.
 WAIT = """import pathlib, time
 pathlib.Path({own!r}).touch()
@@ -63,7 +62,7 @@ def write_page(path, code, text="# Page\n\nSome words.", **metadata):
 
 def write_book(root, *names):
     """Write the settings of a book with a front page and the named notebooks."""
-    (root / "_static").mkdir()
+    (root / "_static").mkdir(parents=True)
     (root / "_config.yml").write_text(CONFIG)
     chapters = "".join(f"  - file: chapters/{name}\n" for name in names)
     (root / "_toc.yml").write_text(f"format: jb-book\nroot: intro\nchapters:\n{chapters}")
@@ -193,17 +192,6 @@ def test_the_built_page_has_its_outputs_and_a_line_on_how_it_was_executed(built)
     assert "nothing changed" in run("build", root)[1]
 
 
-def test_the_front_page_shows_a_figure_of_an_executed_page(built):
-    (image,) = (built[0] / "_build" / "html" / "_images").glob("fig-grey.png")
-    pixels = np.asarray(Image.open(image))
-    assert pixels.shape[1] == 640 and np.unique(pixels).tolist() == [77]
-
-
-def test_a_quoted_figure_that_no_page_has_is_a_problem(copied):
-    (copied / "intro.md").write_text(FRONT.replace("fig-grey", "fig-white"))
-    assert book.build(copied) == ["intro.md quotes the figure fig-white, but no page has a figure of that name"]
-
-
 def test_a_missing_page_is_a_problem(copied):
     with (copied / "_toc.yml").open("a") as toc:
         toc.write("  - file: chapters/nowhere\n")
@@ -216,6 +204,31 @@ def test_a_number_of_jobs_below_one_is_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         book.main()
     assert "--jobs must be at least 1, not 0" in capsys.readouterr().err
+
+
+def test_shards_have_every_page_once_and_are_gathered(tmp_path):
+    pages = [f"page{number}" for number in range(3)]
+    write_book(tmp_path / "whole", *pages)
+    for page in pages:
+        write_page(tmp_path / "whole" / "chapters" / f"{page}.ipynb", "print(6 * 7)")
+    for folder in ("first", "second"):
+        shutil.copytree(tmp_path / "whole", tmp_path / folder)
+    assert book.execute(tmp_path / "first", shard=(1, 2)) == []
+    assert book.execute(tmp_path / "second", shard=(2, 2)) == []
+    executed = {name: tmp_path / name / "_build" / "executed" for name in ("whole", "first", "second")}
+    count = {name: len(list(folder.rglob("*.ipynb"))) for name, folder in executed.items()}
+    assert (count["first"], count["second"]) == (2, 1)
+    assert book.gather(tmp_path / "whole", [executed["first"]]) == ["chapters/page1.ipynb is in no folder"]
+    assert book.gather(tmp_path / "whole", [executed["second"]]) == []
+    assert book.stale_pages(tmp_path / "whole") == []
+
+
+def test_a_shard_that_does_not_exist_is_an_error(tmp_path):
+    write_book(tmp_path, "page")
+    for shard in ("0/2", "3/2", "half"):
+        status, output = run("execute", tmp_path, "--shard", shard)
+        assert status == 2 and f"--shard is '{shard}'; expected K/N" in output
+    assert run("gather", tmp_path)[0] == 2
 
 
 def test_a_page_with_a_failing_cell_is_a_problem_and_stays_stale(tmp_path):

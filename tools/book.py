@@ -1,5 +1,8 @@
 """Execute the pages and build the book: ``python tools/book.py execute`` and ``python tools/book.py build``.
 
+``execute --shard 2/4`` executes the second of four parts of the pages, for machines that share the work, and ``gather``
+puts the executed pages of several machines together.
+
 Pages are executed on copies under ``_build/executed``, so the notebooks in ``chapters`` never contain outputs; the book is
 built from the copies. While a page runs, ``tools/record_reads`` records which files of the repository it reads. A page is
 executed again only if its notebook, one of these files, ``requirements.lock``, the profile or the backend changes. The file
@@ -37,16 +40,26 @@ MADE_FROM = "made-from.txt"
 
 
 def main() -> int:
-    """Run one of the two commands. The exit status is 0 only without problems."""
+    """Run one of the commands. The exit status is 0 only without problems."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["execute", "build"])
+    parser.add_argument("command", choices=["execute", "build", "gather"])
+    parser.add_argument("folders", type=Path, nargs="*", help="of gather: folders with executed pages")
     parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="the folder of the book")
     parser.add_argument("--jobs", type=int, default=1, help="number of pages that are executed at a time")
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="execute only part K of N parts of the pages")
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs must be at least 1, not {arguments.jobs}")
+    shard = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", arguments.shard)
+    if not shard or int(shard[1]) > int(shard[2]):
+        parser.error(f"--shard is {arguments.shard!r}; expected K/N with K from 1 to N, such as 2/4")
+    if (arguments.command == "gather") != bool(arguments.folders):
+        parser.error("gather needs folders, and only gather takes them")
     root = arguments.root.resolve()
-    problems = execute(root, arguments.jobs) if arguments.command == "execute" else build(root)
+    if arguments.command == "execute":
+        problems = execute(root, arguments.jobs, (int(shard[1]), int(shard[2])))
+    else:
+        problems = build(root) if arguments.command == "build" else gather(root, arguments.folders)
     for problem in problems:
         print(f"book: {problem}", file=sys.stderr)
     return 1 if problems else 0
@@ -76,14 +89,17 @@ def notebooks(root: Path) -> list[str]:
     return [f"{page}.ipynb" for page in pages(root) if (root / f"{page}.ipynb").is_file()]
 
 
-def execute(root: Path, jobs: int = 1) -> list[str]:
+def execute(root: Path, jobs: int = 1, shard: tuple[int, int] = (1, 1)) -> list[str]:
     """Execute every page that is not up to date. Return the problems, one line each.
+
+    With ``shard=(k, n)``, only every n-th page, beginning with the k-th.
 
     One page at a time gives comparable times; two pages at a time use two cores better and finish earlier.
     """
     executed = root / "_build" / "executed"
     executed.mkdir(parents=True, exist_ok=True)
-    names, stale, runs = notebooks(root), stale_pages(root), _read_runs(executed)
+    names, runs = notebooks(root)[shard[0] - 1 :: shard[1]], _read_runs(executed)
+    stale = [name for name in stale_pages(root) if name in names]
     print(f"book: {len(stale)} of {len(names)} pages to execute", flush=True)
     started = time.time()
     reads = _execute_copies(root, executed, stale, jobs) if stale else {}
@@ -115,6 +131,21 @@ def execute(root: Path, jobs: int = 1) -> list[str]:
     if times:
         print(f"book: {sum(times):6.1f} s  together, {sum(times) / len(times):.1f} s on average")
     return problems
+
+
+def gather(root: Path, folders: Iterable[Path]) -> list[str]:
+    """Put executed pages together: those of several folders such as ``_build/executed``. Return the missing pages."""
+    executed = root / "_build" / "executed"
+    runs = _read_runs(executed)
+    for folder in folders:
+        found = _read_runs(folder)
+        for name in found:
+            (executed / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, executed / name)
+        runs |= found
+    executed.mkdir(parents=True, exist_ok=True)
+    (executed / RUNS).write_text(json.dumps(runs, indent=1))
+    return [f"{name} is in no folder" for name in notebooks(root) if name not in runs]
 
 
 def stale_pages(root: Path) -> list[str]:
