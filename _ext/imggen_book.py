@@ -1,4 +1,4 @@
-"""Sphinx extension of the book: reference pages and coverage tables made from their sources, and details of autodoc."""
+"""Sphinx extension of the book: tables and reference pages made from their sources, and details of autodoc."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import json
 import os
 import pkgutil
 import re
-from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
 from docutils import nodes
 from docutils.statemachine import StringList
-from myst_parser.mdit_to_docutils.base import default_slugify
 from PIL import Image
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -25,7 +22,6 @@ from sphinx.util.inspect import signature, stringify_signature
 
 from imggen_lib.notebook import figures
 
-COVERAGE = Path(__file__).with_name("coverage.yml")
 LIBRARY = "imggen_lib"
 # Data and the script of the command line, which have no functions for readers.
 WITHOUT_REFERENCE = ("data", "__main__")
@@ -143,41 +139,6 @@ def show_at_resolution(app: Sphinx, doctree: nodes.document) -> None:
                 node["width"] = f"{image.width * figures.PIXELS_PER_INCH / dpi[0]:.0f}px"
 
 
-class Coverage(MarkdownDirective):
-    """The contents of one source text, in its order, with links to the places where the book has them: ``{coverage} A``."""
-
-    required_arguments = 1
-
-    def markdown(self) -> list[str]:
-        """Return the table."""
-        coverage = yaml.safe_load(COVERAGE.read_text())
-        rows = ["| section | contents | in this book |", "|---|---|---|"]
-        for part, sections in parts_of(coverage, self.arguments[0]):
-            what = f"*Corrected:* {part['what']}" if part.get("mistake") else part["what"]
-            pages = groupby(part["where"], key=lambda place: place["page"])
-            places = [self._link(page, [place.get("at") for place in group]) for page, group in pages]
-            rows.append(f"| {'; '.join(sections)} | {what} | {'<br>'.join(places)} |")
-        return rows
-
-    def _link(self, page: str, headings: list[str | None]) -> str:
-        """Link to a page and to headings on it, with their own titles as text. Sphinx warns if one does not exist."""
-        file = self.env.doc2path(f"chapters/{page}", base=False)
-        links = [f"[](/{file}#{default_slugify(heading.replace('`', ''))})" for heading in headings if heading]
-        return f"{{doc}}`/chapters/{page}`" + (f": {'; '.join(links)}" if links else "")
-
-
-def parts_of(coverage: dict[str, Any], letter: str) -> list[tuple[dict[str, Any], list[str]]]:
-    """Return the parts of one source text in its order, each with the titles of its sections.
-
-    Within a section, mistakes of the text come last.
-    """
-    sections = coverage["texts"][letter]["sections"]
-    order = list(sections)
-    parts = [part for part in coverage["parts"] if letter in part["in"]]
-    parts.sort(key=lambda part: (order.index(part["in"][letter][0]), part.get("mistake", False)))
-    return [(part, [f"{sections[number]} ({number})" for number in part["in"][letter]]) for part in parts]
-
-
 def show_constructor(
     app: Sphinx, what: str, name: str, item: Any, options: Any, shown: str | None, returns: str | None
 ) -> tuple[str, str | None] | None:
@@ -264,7 +225,6 @@ def link(role: str, item: Any) -> str:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives and the event handlers."""
-    app.add_directive("coverage", Coverage)
     app.add_directive("library", Library)
     app.add_directive("needs", Needs)
     app.connect("doctree-read", show_at_resolution)
