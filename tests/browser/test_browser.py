@@ -71,8 +71,39 @@ def press_until(tab, condition, key="Tab", limit=80):
     pytest.fail(f"{limit} times {key} did not reach: {condition}")
 
 
+# Whether the contents of the book are on the screen.
+CONTENTS = """[...document.querySelectorAll('.bd-sidebar-primary a[href*="first_vae"]')].some(a =>
+  a.checkVisibility({visibilityProperty: true, opacityProperty: true}) && a.getBoundingClientRect().right > 0)"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_contents_open_and_close_and_lead_to_a_page(chromium, address, width):
+    phone = width == 390
+    context = chromium.new_context(viewport={"width": width, "height": 900}, has_touch=phone)
+    tab = context.new_page()
+    tab.goto(f"{address}/intro.html")
+    button = tab.locator(".primary-toggle:visible")
+    press = button.tap if phone else button.click
+    assert not tab.evaluate(CONTENTS)
+    press()
+    tab.wait_for_function(CONTENTS)
+    # On a phone the contents cover the button.
+    tab.keyboard.press("Escape") if phone else press()
+    tab.wait_for_function(f"!({CONTENTS})")
+    press()
+    tab.wait_for_function(CONTENTS)
+    link = tab.locator(".bd-sidebar-primary a[href*='first_vae']")
+    link.tap() if phone else link.click()
+    tab.wait_for_url(re.compile("first_vae"))
+    context.close()
+
+
 def test_the_keyboard_alone_reaches_a_page_through_the_navigation(tab):
-    press_until(tab, "e.closest('.bd-sidebar-primary') && e.href && e.href.includes('/chapters/')")
+    press_until(tab, "e.matches('.primary-toggle')")
+    tab.keyboard.press("Enter")
+    tab.wait_for_function(CONTENTS)
+    # The contents come before the button.
+    press_until(tab, "e.closest('.bd-sidebar-primary') && e.href && e.href.includes('/chapters/')", key="Shift+Tab")
     tab.keyboard.press("Enter")
     tab.wait_for_url(re.compile("/chapters/"))
     assert tab.locator("article h1").first.is_visible()
