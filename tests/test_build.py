@@ -94,9 +94,11 @@ def executed(tmp_path_factory):
     (root / "data" / "words.txt").write_text("seven")
     (root / "data" / "unused.txt").write_text("")
     wait = {name: str(signals / name) for name in ("first", "second")}
-    notes = {"figure": {"name": "fig-grey", "caption": "Grey."}, "image": {"alt": "An even grey."}}
+    caption = 'Grey, {eval}`f"{values[1]}"`.'
+    notes = {"figure": {"name": "fig-grey", "caption": caption}, "image": {"alt": "An even grey."}}
     first = WAIT.format(own=wait["first"], other=wait["second"]) + FIRST.format(root=str(root))
-    write_page(root / "chapters" / "first.ipynb", first, mystnb=notes)
+    text = '# Page\n\nThe sum is {eval}`f"{values.sum():.1f}"`.'
+    write_page(root / "chapters" / "first.ipynb", first, text, mystnb=notes)
     write_page(root / "chapters" / "second.ipynb", WAIT.format(own=wait["second"], other=wait["first"]))
     status, output = run("execute", root, "--jobs", "2")
     assert status == 0, output
@@ -190,6 +192,7 @@ def test_the_built_page_has_its_outputs_and_a_line_on_how_it_was_executed(built)
     assert f"open {root / '_build' / 'html' / 'index.html'}" in output
     html = (root / "_build" / "html" / "chapters" / "first.html").read_text()
     assert "seven" in html and "This page ran in" in html
+    assert "The sum is 3.0." in html and "Grey, 2." in html and "eval" not in html
     assert "nothing changed" in run("build", root)[1]
 
 
