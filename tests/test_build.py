@@ -93,9 +93,11 @@ def executed(tmp_path_factory):
     (root / "data" / "words.txt").write_text("seven")
     (root / "data" / "unused.txt").write_text("")
     wait = {name: str(signals / name) for name in ("first", "second")}
-    notes = {"figure": {"name": "fig-grey", "caption": "Grey."}, "image": {"alt": "An even grey."}}
+    caption = 'Grey, {eval}`f"{values[1]}"`.'
+    notes = {"figure": {"name": "fig-grey", "caption": caption}, "image": {"alt": "An even grey."}}
     first = WAIT.format(own=wait["first"], other=wait["second"]) + FIRST.format(root=str(root))
-    write_page(root / "chapters" / "first.ipynb", first, mystnb=notes)
+    text = '# Page\n\nThe sum is {eval}`f"{values.sum():.1f}"`.'
+    write_page(root / "chapters" / "first.ipynb", first, text, mystnb=notes)
     write_page(root / "chapters" / "second.ipynb", WAIT.format(own=wait["second"], other=wait["first"]))
     status, output = run("execute", root, "--jobs", "2")
     assert status == 0, output
@@ -189,6 +191,7 @@ def test_the_built_page_has_its_outputs_and_a_line_on_how_it_was_executed(built)
     assert f"open {root / '_build' / 'html' / 'index.html'}" in output
     html = (root / "_build" / "html" / "chapters" / "first.html").read_text()
     assert "seven" in html and "This page ran in" in html
+    assert "The sum is 3.0." in html and "Grey, 2." in html and "eval" not in html
     assert "nothing changed" in run("build", root)[1]
 
 
@@ -238,6 +241,40 @@ def test_a_page_with_a_failing_cell_is_a_problem_and_stays_stale(tmp_path):
     assert book.stale_pages(tmp_path) == ["chapters/page.ipynb"]
     (problem,) = book.build(tmp_path)
     assert problem.startswith("chapters/page is in _toc.yml")
+
+
+def test_expressions_in_text_and_captions_become_their_values(tmp_path):
+    write_book(tmp_path, "page")
+    text = """# Page
+
+{eval}`f"{score:.1f}"`, *{eval}`names["a_b"]`*, {eval}`n`
+
+```{note}
+{eval}`f"{-score:.1f}".replace("-", "−")`
+```"""
+    caption = {"figure": {"name": "fig-score", "caption": 'Score {eval}`f"{score:.2f}"`.'}}
+    code = "score, names, n = 2.345, {'a_b': 'a*b_c'}, 7"
+    write_page(tmp_path / "chapters" / "page.ipynb", code, text, mystnb=caption)
+    assert book.execute(tmp_path) == []
+    executed = nbformat.read(tmp_path / "_build" / "executed" / "chapters" / "page.ipynb", as_version=4)
+    assert executed.cells[0].source == "# Page\n\n2.3, *a\\*b\\_c*, 7\n\n```{note}\n−2.3\n```"
+    assert executed.cells[1].metadata.mystnb.figure.caption == "Score 2.35."
+    assert len(executed.cells) == 2 and executed.cells[1].outputs == []
+    assert book.stale_pages(tmp_path) == []
+
+
+def test_expressions_that_fail_or_are_no_text_or_number_are_problems(tmp_path):
+    write_book(tmp_path, "page")
+    text = "# Page\n\n{eval}`scor` {eval}`scores` {eval}`scores[0]`"
+    write_page(tmp_path / "chapters" / "page.ipynb", "import numpy as np\nscores = np.arange(2.0)", text)
+    status, output = run("execute", tmp_path)
+    assert status == 1 and "book: chapters/page.ipynb failed, see above" in output
+    cell = nbformat.read(tmp_path / "chapters" / "page.ipynb", as_version=4).cells[0].id
+    assert f"chapters/page.ipynb, cell {cell}: scor fails with NameError: name 'scor' is not defined" in output
+    for expression, value in (("scores", "array([0., 1.])"), ("scores[0]", "np.float64(0.0)")):
+        message = f"chapters/page.ipynb, cell {cell}: {expression} is {value}; expected str, int or float"
+        assert message in output
+    assert book.stale_pages(tmp_path) == ["chapters/page.ipynb"]
 
 
 def test_warnings_and_dead_links_are_problems(copied):

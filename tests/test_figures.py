@@ -126,20 +126,6 @@ def test_setup_applies_the_style_of_the_book():
         assert plt.rcParams["image.cmap"] == "gray" and plt.rcParams["figure.dpi"] == 110
 
 
-def test_glue_displays_the_value_in_the_format_of_myst_nb(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda data, **options: shown.append((data, options)))
-    figures.glue("answer", "42")
-    ((data, options),) = shown
-    assert data == {"application/papermill.record/text/plain": "'42'"} and options["raw"]
-    assert options["metadata"]["scrapbook"] == {"name": "answer", "mime_prefix": "application/papermill.record/"}
-
-
-def test_glue_refuses_a_value_that_is_not_a_string():
-    with pytest.raises(TypeError, match="value is 42; expected a string"):
-        figures.glue("answer", 42)
-
-
 def test_a_film_contains_all_frames_and_starts_paused():
     frames = np.random.default_rng(0).random((5, 6, 8, 1))
     page = bs4.BeautifulSoup(animation.show_film(frames, alt='A "film"', caption="Noise < signal.").data, "html.parser")

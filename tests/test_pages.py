@@ -1,14 +1,21 @@
 """Rules that every page of the book follows, checked without running it."""
 
 import ast
+import builtins
 import json
 import re
+import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import book  # noqa: E402
+
 NOTEBOOKS = sorted((ROOT / "chapters").rglob("*.ipynb"))
 names = [path.relative_to(ROOT).as_posix() for path in NOTEBOOKS]
 each_page = pytest.mark.parametrize("path", NOTEBOOKS, ids=names)
@@ -90,18 +97,78 @@ def test_figure_names_are_unique():
     assert len(set(found)) == len(found)
 
 
-def test_quoted_values_are_stored_once_and_stored_values_are_quoted():
-    stored, quoted = [], set()
-    for path in NOTEBOOKS:
-        for cell in cells(path, "code"):
-            # A name from a loop, such as f"page_{name}_mean", is a pattern for all names that match it.
-            names = re.findall(r"""glue\(\s*f?["']([^"']+)["']""", source(cell))
-            stored += [re.sub(r"\{.*?\}", "[\\\\w-]+", name) for name in names]
-        for cell in cells(path, "markdown"):
-            quoted |= set(re.findall(r"\{glue:text\}`([\w-]+)`", source(cell)))
-    assert len(set(stored)) == len(stored)
-    assert [name for name in quoted if not any(re.fullmatch(key, name) for key in stored)] == []
-    assert [key for key in stored if not any(re.fullmatch(key, name) for name in quoted)] == []
+def bindings(code, cell):
+    """Return the names that code binds outside functions, each with its place, and the names whose items it assigns.
+
+    The place of an import is the imported name, so that the same import in two cells is one binding.
+    """
+    # Lines for IPython, such as %pip, are not Python.
+    waiting = [ast.parse(re.sub(r"(?m)^(\s*)[%!].*", r"\1pass", code))]
+    bound, changed = set(), set()
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            for alias in node.names:
+                name = alias.asname or alias.name.split(".")[0]
+                bound.add((name, f"{getattr(node, 'module', '')} {name if alias.asname is None else alias.name}"))
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            bound.add((node.name, (cell, node.lineno)))
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            bound.add((node.id, (cell, node.lineno, node.col_offset)))
+        elif isinstance(node, (ast.Subscript, ast.Attribute)) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            changed.add(next(part.id for part in ast.walk(node) if isinstance(part, ast.Name)))
+        # Names in functions and comprehensions are local.
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.Lambda, ast.comprehension)):
+            waiting.extend(ast.iter_child_nodes(node))
+    return bound, changed
+
+
+def wrong_quotations(notebook):
+    """Return the quoted names of a page that are not assigned exactly once, or whose items another cell assigns."""
+    quoted = [ast.parse(expression, mode="eval") for _, expression in book.quoted_expressions(notebook)]
+    names = {node.id for tree in quoted for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    bound, changed = set(), {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            new, changed[cell.id] = bindings(cell.source, cell.id)
+            bound |= new
+    wrong = []
+    for name in sorted(names - set(dir(builtins))):
+        places = [place for found, place in bound if found == name]
+        others = [
+            cell for cell, changes in changed.items() if name in changes and cell not in (place[0] for place in places)
+        ]
+        if len(places) != 1 or others:
+            wrong.append(name)
+    return wrong
+
+
+@each_page
+def test_names_in_the_text_are_assigned_once_on_the_page(path):
+    # JupyterLab evaluates expressions in the text after each run of a cell, and the book after the last cell.
+    assert wrong_quotations(nbformat.read(path, as_version=4)) == []
+
+
+@pytest.mark.parametrize(
+    ("cells_of_code", "wrong"),
+    [
+        (["score = 1"], []),
+        (["score = {}\nscore[0] = 1", "def f():\n    score = 2", "[0 for score in range(2)]"], []),
+        (["import score", "import score"], []),
+        (["%pip install x\nfor score in range(2):\n    pass"], []),
+        ([], ["score"]),
+        (["score = 1", "score = 2"], ["score"]),
+        (["score = 1\nscore += 1"], ["score"]),
+        (["score = 1", "for a, (b, score) in []:\n    pass"], ["score"]),
+        (["score = 1", "def score():\n    pass"], ["score"]),
+        (["score = 1", "import other as score"], ["score"]),
+        (["score = {}", "score[0][1] = 2"], ["score"]),
+    ],
+)
+def test_a_quoted_name_that_is_assigned_twice_is_found(cells_of_code, wrong):
+    text = nbformat.v4.new_markdown_cell('The score is {eval}`f"{len(score):.1f}"`.')
+    code = [nbformat.v4.new_code_cell(source) for source in cells_of_code]
+    assert wrong_quotations(nbformat.v4.new_notebook(cells=[*code, text])) == wrong
 
 
 def exercises():

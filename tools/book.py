@@ -7,6 +7,13 @@ Pages are executed on copies under ``_build/executed``, so the notebooks in ``ch
 built from the copies. While a page runs, ``tools/record_reads`` records which files of the repository it reads. A page is
 executed again only if its notebook, one of these files, ``requirements.lock``, the profile or the backend changes. The file
 ``runs.json`` beside the copies holds the recorded files of each page, and how and how long it ran.
+
+Numbers in the text of a page are expressions, such as ``{eval}`f"{score:.1f}"```, in Markdown cells and in captions of
+figures. JupyterLab evaluates them in the reader's kernel. For the book, a code cell is appended to the copy before it is
+executed. It evaluates all expressions of the page in the page's kernel, after the last cell, and its output maps each of
+them to its value. The values then replace the expressions in the executed copy as plain text, and the cell is removed. An
+expression that fails makes this cell fail, and with it the page. The state after the last cell is the right one, because a
+name that is quoted is assigned once on a page, which a test checks.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ import argparse
 import functools
 import hashlib
 import importlib.metadata
+import inspect
 import json
 import os
 import platform
@@ -37,6 +45,8 @@ import yaml
 TIMEOUT = 600
 RUNS = "runs.json"
 MADE_FROM = "made-from.txt"
+EXPRESSION = re.compile(r"\{eval\}`([^`]+)`")
+EVALUATION = "evaluation-of-the-text"
 
 
 def main() -> int:
@@ -239,6 +249,67 @@ def check(root: Path, html: Path) -> list[str]:
     return problems
 
 
+def quoted_expressions(notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
+    """Return the expressions in the text and the captions of a page, each with the id of its cell."""
+    return [(cell.id, found) for cell in notebook.cells for found in EXPRESSION.findall(_text(cell))]
+
+
+def append_evaluation(notebook: nbformat.NotebookNode, name: str) -> None:
+    """Append the cell that evaluates all expressions of the page ``name``, if it has expressions."""
+    if quoted := quoted_expressions(notebook):
+        source = inspect.getsource(evaluate_expressions)
+        source += f"\n\n{evaluate_expressions.__name__}({name!r}, {quoted!r}, globals())"
+        notebook.cells.append(nbformat.v4.new_code_cell(source, id=EVALUATION))
+
+
+def evaluate_expressions(page: str, quoted: list[tuple[str, str]], names: dict) -> None:
+    """Display the values of expressions as JSON. The kernel of the page runs the source of this function."""
+    from IPython.display import display
+
+    values, problems = {}, []
+    for cell, expression in quoted:
+        try:
+            value = eval(expression, names)
+        except Exception as error:
+            problems.append(f"{page}, cell {cell}: {expression} fails with {type(error).__name__}: {error}")
+            continue
+        # NumPy's numbers are refused, because JupyterLab shows them as np.float64(0.5).
+        if type(value) not in (str, int, float):
+            problems.append(f"{page}, cell {cell}: {expression} is {value!r}; expected str, int or float")
+        values[expression] = str(value)
+    if problems:
+        raise ValueError("\n".join(problems))
+    display({"application/json": values}, raw=True)
+
+
+def insert_values(notebook: nbformat.NotebookNode) -> None:
+    """Replace the expressions of an executed page by their values, and remove the cell that evaluated them.
+
+    If that cell failed or did not run, the page is left as it is.
+    """
+    outputs = notebook.cells[-1].get("outputs", [])
+    found = [output.data["application/json"] for output in outputs if "application/json" in output.get("data", {})]
+    if notebook.cells[-1].id != EVALUATION or not found:
+        return
+    notebook.cells.pop()
+
+    def value(match: re.Match[str]) -> str:
+        return re.sub(r"([\\`*_{}\[\]<>$|])", r"\\\1", found[0][match[1]])
+
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = EXPRESSION.sub(value, cell.source)
+        elif _text(cell):
+            cell.metadata.mystnb.figure.caption = EXPRESSION.sub(value, _text(cell))
+
+
+def _text(cell: nbformat.NotebookNode) -> str:
+    """Return the text of a Markdown cell, or the caption of a code cell."""
+    if cell.cell_type == "markdown":
+        return cell.source
+    return cell.metadata.get("mystnb", {}).get("figure", {}).get("caption", "")
+
+
 def seconds(notebook: Path) -> float:
     """Return how long the cells of an executed notebook took together, from the times that the kernel stored."""
     total = 0.0
@@ -304,7 +375,9 @@ def _execute_copies(root: Path, executed: Path, names: list[str], jobs: int) -> 
         copies = [Path(folder) / name for name in names]
         for name, copy in zip(names, copies, strict=True):
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, copy)
+            notebook = nbformat.read(root / name, as_version=4)
+            append_evaluation(notebook, name)
+            nbformat.write(notebook, copy)
         # An empty settings file, because the settings of the project are for its tests.
         settings = Path(folder) / "pytest.ini"
         settings.write_text("[pytest]\n")
@@ -323,7 +396,9 @@ def _execute_copies(root: Path, executed: Path, names: list[str], jobs: int) -> 
         reads: dict[str, list[str]] = {}
         for name, copy in zip(names, copies, strict=True):
             (executed / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(copy, executed / name)
+            notebook = nbformat.read(copy, as_version=4)
+            insert_values(notebook)
+            nbformat.write(notebook, executed / name)
             log = copy.with_name(f"{copy.name}.reads")
             if log.is_file():
                 reads[name] = sorted(set(log.read_text().splitlines()))

@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib.io import contact_sheet
-from imggen_lib.notebook.profile import is_interactive
 
-__all__ = ["STYLE", "contact_sheet", "glue", "is_vector", "latent_map", "show_curves", "show_images", "use_style"]
+__all__ = ["STYLE", "contact_sheet", "is_vector", "latent_map", "show_curves", "show_images", "use_style"]
 
 Array = NDArray[np.floating]
 
@@ -266,40 +265,3 @@ def latent_map(decode: Callable[[Array], ArrayLike], *, cells: int = 15, extent:
     first, second = np.meshgrid(axis, axis[::-1])
     latent = np.column_stack([first.ravel(), second.ravel()])
     return contact_sheet(decode(latent), columns=cells, gap=0)
-
-
-def glue(name: str, value: str) -> None:
-    """Store a value under a name, so that the text of the page can quote it with ``{glue:text}`name```.
-
-    It does the same as ``myst_nb.glue`` for text, but running a page does not need the packages that build the book.
-
-    Parameters
-    ----------
-    name : str
-    value : str
-        The text that the reader sees.
-
-    Raises
-    ------
-    TypeError
-        If the value is not a string.
-
-    Examples
-    --------
-    Outside a notebook, the stored output is printed:
-
-    >>> glue("answer", f"{6 * 7}")
-    {'application/papermill.record/text/plain': "'42'"}
-    """
-    from IPython.display import display
-
-    if not isinstance(value, str):
-        raise TypeError(f"value is {value!r}; expected a string, formatted as the reader will see it")
-    mime = "application/papermill.record/text/plain"
-    metadata = {"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}}
-    # myst-nb evaluates the text as a Python literal: without quotes, "1,000" would become a tuple.
-    data = {mime: repr(value)}
-    if is_interactive():
-        # JupyterLab cannot insert the value into the text, so it shows the value below the cell.
-        data["text/plain"] = f"{name}: {value}"
-    display(data, metadata=metadata, raw=True)
