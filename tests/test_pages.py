@@ -62,8 +62,8 @@ def test_first_cell_of_a_page_is_the_common_set_up_cell(path):
 @each_page
 def test_page_has_the_common_parts_in_order(path):
     text = "\n".join(source(cell) for cell in cells(path, "markdown"))
-    order = ["# ", "On this page", "You will be able to", "You need", "It runs in", "## What to take away"]
-    order += ["## Exercises", "## Where to read on"]
+    order = ["# ", "On this page", "You will be able to", "You need", "It runs in", "## Summary"]
+    order += ["## Exercises", "## Further reading"]
     positions = [text.find(part) for part in order]
     assert -1 not in positions, dict(zip(order, positions, strict=True))
     assert positions == sorted(positions)
