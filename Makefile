@@ -22,9 +22,9 @@ help: ## list the targets
 book: $(SETUP) ## execute the changed pages and build _build/html/index.html
 	$(BIN)/python tools/book.py execute --jobs $(JOBS)
 	$(BIN)/python tools/book.py build
-
-notebooks: book ## export the pages as plain notebooks for Colab, GitHub and VS Code into _build/notebooks
 	$(BIN)/python tools/export.py
+
+notebooks: book ## the same: the book contains the pages as plain notebooks, for Colab, GitHub and VS Code, in _build/notebooks
 
 test: $(SETUP) ## run all tests except the browser's, and execute the changed pages
 	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/browser

@@ -11,6 +11,7 @@ from pybtex.database import parse_string
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tools"))
 
+import book as book_tool  # noqa: E402
 import export  # noqa: E402
 
 PAGE = "chapters/gan/first"
@@ -128,11 +129,20 @@ def test_the_first_cell_installs_the_library_only_if_the_repository_is_known(boo
 def test_the_repository_is_that_of_the_workflow_or_that_of_the_configuration(tmp_path, monkeypatch):
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
     (tmp_path / "_config.yml").write_text("title: Book\n")
-    assert export.repository_of(tmp_path) is None
+    assert book_tool.repository_of(tmp_path) is None
     (tmp_path / "_config.yml").write_text("repository:\n  url: https://github.com/someone/book/\n")
-    assert export.repository_of(tmp_path) == "someone/book"
+    assert book_tool.repository_of(tmp_path) == "someone/book"
     monkeypatch.setenv("GITHUB_REPOSITORY", "fork/book")
-    assert export.repository_of(tmp_path) == "fork/book"
+    assert book_tool.repository_of(tmp_path) == "fork/book"
+    settings = book_tool.configuration(tmp_path)
+    assert settings["repository"] == {"url": "https://github.com/fork/book", "branch": "notebooks"}
+    assert list(settings["launch_buttons"]) == ["colab_url"]
+
+
+def test_without_an_address_there_are_no_launch_buttons(tmp_path, monkeypatch):
+    monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
+    (tmp_path / "_config.yml").write_text("title: Book\n")
+    assert book_tool.configuration(tmp_path) == {"title": "Book"}
 
 
 def test_myst_is_found_outside_code():

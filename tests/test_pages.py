@@ -55,7 +55,6 @@ def test_page_is_stored_without_outputs_and_with_cell_ids(path):
 def test_first_cell_of_a_page_is_the_common_set_up_cell(path):
     first = source(cells(path)[0])
     assert first == source(cells(NOTEBOOKS[0])[0])
-    assert f'imggen-lib[pages] @ git+{config()["repository"]["url"]}"' in first
     assert "notebook.setup()" in first
 
 

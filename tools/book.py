@@ -189,8 +189,9 @@ def build(root: Path) -> list[str]:
             nbformat.write(notebook, source / f"{page}.ipynb")
         else:
             return [f"{page} is in _toc.yml, but the page is missing or was not executed without error"]
-    for name in ("_config.yml", "_toc.yml", "references.bib"):
+    for name in ("_toc.yml", "references.bib"):
         shutil.copyfile(root / name, source / name)
+    (source / "_config.yml").write_text(yaml.safe_dump(configuration(root)), encoding="utf-8")
     for folder in filter(Path.is_dir, (root / "_static", root / "_ext")):
         shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     for file in _benchmark_results(root):
@@ -209,6 +210,28 @@ def build(root: Path) -> list[str]:
         (html / MADE_FROM).write_text(made_from)
         print(f"book: {len(pages(root))} pages, open {html / 'index.html'}")
     return problems
+
+
+def repository_of(root: Path) -> str | None:
+    """Return ``owner/name`` of the repository, from the environment or from ``_config.yml``; None if it is in neither."""
+    if found := os.environ.get("GITHUB_REPOSITORY"):
+        return found
+    address = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8")).get("repository", {}).get("url") or ""
+    return address.removeprefix("https://github.com/").strip("/") or None
+
+
+def configuration(root: Path) -> dict[str, Any]:
+    """Return the settings of the book, with buttons that lead to the repository and to Colab if its address is known.
+
+    Colab opens the exported notebooks, which are published on the branch ``notebooks``.
+    """
+    settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
+    settings.pop("repository", None)
+    if repository := repository_of(root):
+        settings["repository"] = {"url": f"https://github.com/{repository}", "branch": "notebooks"}
+        settings["launch_buttons"] = {"colab_url": "https://colab.research.google.com"}
+        settings["html"] = {**settings.get("html", {}), "use_repository_button": True, "use_issues_button": True}
+    return settings
 
 
 def repair(file: Path) -> None:
@@ -355,6 +378,7 @@ def _benchmark_results(root: Path) -> list[Path]:
 def _digest_of_sources(root: Path, executed: Path) -> str:
     """Return a digest of everything that the HTML is built from."""
     digest = hashlib.sha256()
+    digest.update((repository_of(root) or "").encode() + b"\0")
     files = [Path(__file__), *(root / name for name in ("_config.yml", "_toc.yml", "references.bib", "requirements.lock"))]
     files += [root / f"{page}.md" for page in pages(root)] + sorted((root / "_static").rglob("*")) + [executed / RUNS]
     files += [*(file for file in sorted((root / "_ext").rglob("*")) if file.suffix != ".pyc"), *_benchmark_results(root)]

@@ -1,5 +1,7 @@
 """Export the executed pages as plain notebooks into ``_build/notebooks``: ``python tools/export.py``.
 
+The download buttons of a built book offer the exported notebooks, too.
+
 Colab, GitHub and VS Code show Markdown, but neither roles nor directives of MyST. In an exported page, links, terms,
 citations, references to figures, captions, boxes and exercises are plain Markdown, and solutions are folded. The code and
 its outputs are those of the executed page, and numbers in the text are already values there.
@@ -20,8 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
-import yaml
-from book import notebooks, pages
+from book import notebooks, pages, repository_of
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from pybtex.database import Entry, parse_file
@@ -100,6 +101,10 @@ def export(root: Path) -> list[Path]:
         file.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(plain_notebook(read_page(root, name), page, book), file)
         files.append(file)
+        # What the download button of the built book offers.
+        offered = root / "_build" / "html" / "_sources" / name
+        if offered.parent.is_dir():
+            shutil.copyfile(file, offered)
     return files
 
 
@@ -128,14 +133,6 @@ def read_book(root: Path) -> Book:
     entries = parse_file(str(root / "references.bib")).entries if (root / "references.bib").is_file() else {}
     exported = frozenset(name.removesuffix(".ipynb") for name in names)
     return Book(titles, exported, figures, dict(entries), repository_of(root))
-
-
-def repository_of(root: Path) -> str | None:
-    """Return ``owner/name`` of the repository, from the environment or from ``_config.yml``; None if it is in neither."""
-    if found := os.environ.get("GITHUB_REPOSITORY"):
-        return found
-    address = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8")).get("repository", {}).get("url") or ""
-    return address.removeprefix("https://github.com/").strip("/") or None
 
 
 def figure(cell: NotebookNode) -> dict[str, str]:
