@@ -249,6 +249,8 @@ def test_expressions_in_text_and_captions_become_their_values(tmp_path):
 
 {eval}`f"{score:.1f}"`, *{eval}`names["a_b"]`*, {eval}`n`
 
+{eval}`n`. This is no list. {eval}`f"{score:.0f}."`
+
 ```{note}
 {eval}`f"{-score:.1f}".replace("-", "−")`
 ```"""
@@ -257,7 +259,7 @@ def test_expressions_in_text_and_captions_become_their_values(tmp_path):
     write_page(tmp_path / "chapters" / "page.ipynb", code, text, mystnb=caption)
     assert book.execute(tmp_path) == []
     executed = nbformat.read(tmp_path / "_build" / "executed" / "chapters" / "page.ipynb", as_version=4)
-    assert executed.cells[0].source == "# Page\n\n2.3, *a\\*b\\_c*, 7\n\n```{note}\n−2.3\n```"
+    assert executed.cells[0].source == "# Page\n\n2.3, *a\\*b\\_c*, 7\n\n7\\. This is no list. 2.\n\n```{note}\n−2.3\n```"
     assert executed.cells[1].metadata.mystnb.figure.caption == "Score 2.35."
     assert len(executed.cells) == 2 and executed.cells[1].outputs == []
     assert book.stale_pages(tmp_path) == []

@@ -317,7 +317,9 @@ def insert_values(notebook: nbformat.NotebookNode) -> None:
     notebook.cells.pop()
 
     def value(match: re.Match[str]) -> str:
-        return re.sub(r"([\\`*_{}\[\]<>$|])", r"\\\1", found[0][match[1]])
+        text = re.sub(r"([\\`*_{}\[\]<>$|])", r"\\\1", found[0][match[1]])
+        # A whole number and a point at the beginning of a line would be an item of a list.
+        return f"{text}\\" if text.isdigit() and match.string.startswith((".", ")"), match.end()) else text
 
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
