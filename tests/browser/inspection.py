@@ -11,8 +11,9 @@ HTML = ROOT / "_build" / "html"
 sys.path.insert(0, str(ROOT / "tools"))
 
 import book  # noqa: E402
+import export  # noqa: E402
 
-__all__ = ["HTML", "ROOT", "book", "faults"]
+__all__ = ["HTML", "ROOT", "book", "export", "faults"]
 
 # Preloading, axe looks for imported style sheets beside the page instead of beside the sheet, and causes errors of its own.
 LEVELS = {"preload": False, "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}

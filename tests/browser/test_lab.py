@@ -11,8 +11,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
 from inspection import ROOT, book
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 TOKEN = "test"
 RUNS = ROOT / "_build" / "executed" / book.RUNS
@@ -31,11 +33,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
+LIVE_PAGE = "live.ipynb"
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """`make lab` over a copy of the pages, on a free port; its address."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "chapters", folder / "chapters")
+    live = new_notebook(cells=[new_markdown_cell('The answer is {eval}`f"{answer:.1f}"`.'), new_code_cell("answer = 42")])
+    live.metadata.kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    nbformat.write(live, folder / "chapters" / LIVE_PAGE)
     port = free_port()
     options = [f"--port={port}", f"--IdentityProvider.token={TOKEN}", "--no-browser", "--allow-root"]
     options += ["--ServerApp.ip=127.0.0.1", "--LabApp.news_url=", "--expose-app-in-browser"]
@@ -79,7 +87,7 @@ def test_a_page_runs_by_the_menu_and_shows_its_pictures(chromium, lab, page):
         cells: cells.length,
         left: cells.filter(c => !c.executionCount || c.executionState === 'running').length,
         errors: outputs.filter(o => o.output_type === 'error').map(o => o.evalue),
-        pictures: outputs.filter(o => o.data && o.data['image/png']).length,
+        pictures: outputs.filter(o => o.data && (o.data['image/png'] || o.data['image/svg+xml'])).length,
       };
     }"""
     tab.wait_for_function("() => window.jupyterapp", timeout=30_000)
@@ -93,3 +101,31 @@ def test_a_page_runs_by_the_menu_and_shows_its_pictures(chromium, lab, page):
     assert found["errors"] == []
     assert found["cells"] > 0 and found["left"] == 0
     assert found["pictures"] > 0
+
+
+def test_a_changed_value_changes_the_text_after_run_all(chromium, lab):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(f"{lab}/lab/tree/{LIVE_PAGE}?token={TOKEN}&reset")
+    tab.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=120_000)
+
+    def run_all():
+        tab.click("text=Run")
+        tab.click("text=Run All Cells")
+
+    run_all()
+    tab.wait_for_selector(".jp-MarkdownOutput >> text=The answer is 42.0.", timeout=60_000)
+    tab.evaluate(
+        """() => {
+          const cells = [...window.jupyterapp.shell.currentWidget.content.model.cells];
+          cells.find(c => c.type === 'code').sharedModel.setSource('answer = 43');
+        }"""
+    )
+    # A second run is needed now and then: executablebooks/jupyterlab-myst, issue 175.
+    for _ in range(2):
+        run_all()
+        if tab.locator(".jp-MarkdownOutput >> text=The answer is 43.0.").count():
+            break
+        tab.wait_for_timeout(3000)
+    tab.wait_for_selector(".jp-MarkdownOutput >> text=The answer is 43.0.", timeout=60_000)
+    context.close()
