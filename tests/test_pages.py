@@ -86,6 +86,13 @@ def test_every_figure_has_a_caption_a_name_and_alt_text(path):
     assert lacking == []
 
 
+@each_page
+def test_links_to_other_pages_are_markdown_and_folded_code_is_folded_in_jupyterlab_too(path):
+    assert [cell["id"] for cell in cells(path, "markdown") if "{doc}" in source(cell)] == []
+    folded = [cell for cell in cells(path, "code") if {"hide-input", "remove-cell"} & set(cell["metadata"].get("tags", []))]
+    assert [cell["id"] for cell in folded if not cell["metadata"].get("jupyter", {}).get("source_hidden")] == []
+
+
 def test_figure_names_are_unique():
     found = [
         cell["metadata"]["mystnb"]["figure"]["name"]
@@ -171,17 +178,20 @@ def test_a_quoted_name_that_is_assigned_twice_is_found(cells_of_code, wrong):
 
 
 def exercises():
-    """Yield the check cell, the solution cell and the wrong answers of each exercise."""
+    """Yield the code of the exercise, the solution cell and the wrong answers of each exercise."""
     for path in NOTEBOOKS:
-        label, check = None, None
+        label, label_of_check, check = None, None, ""
         for cell in cells(path):
             text = source(cell)
             if start := re.search(r":label: (ex-[\w-]+)", text):
                 label = start[1]
-            elif cell["cell_type"] == "code" and "@exercises.check" in text:
-                check = text
+                check = ""
+            elif "{exercise-end}" in text:
+                label_of_check, label = label, None
+            elif cell["cell_type"] == "code" and label is not None:
+                check += f"{text}\n\n"
             elif cell["cell_type"] == "code" and "wrong" in cell["metadata"]:
-                yield pytest.param(check, text, cell["metadata"]["wrong"], id=label)
+                yield pytest.param(check, text, cell["metadata"]["wrong"], id=label_of_check)
 
 
 def test_every_page_has_exercises_with_solutions():
@@ -190,6 +200,15 @@ def test_every_page_has_exercises_with_solutions():
         assert len(re.findall(r"\{exercise-start\}", text)) >= 3, path
         assert len(re.findall(r"\{exercise-start\}", text)) == len(re.findall(r"\{solution-start\}", text)), path
         assert text.count("@exercises.check") == sum("wrong" in cell["metadata"] for cell in cells(path)), path
+
+
+def test_the_code_of_a_check_is_folded_and_the_answer_has_a_cell_of_its_own():
+    for path in NOTEBOOKS:
+        for cell in cells(path, "code"):
+            if "@exercises.check" in source(cell):
+                assert "hide-input" in cell["metadata"]["tags"] and cell["metadata"]["jupyter"]["source_hidden"], cell["id"]
+                last = ast.parse(source(cell)).body[-1]
+                assert isinstance(last, ast.FunctionDef) and last.name.startswith("check_"), cell["id"]
 
 
 @pytest.mark.parametrize(("check", "solution", "wrong"), exercises())
