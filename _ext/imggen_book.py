@@ -102,28 +102,44 @@ class Needs(MarkdownDirective):
     def markdown(self) -> list[str]:
         """Return the table."""
         lines = ["| page | builds on |", "|---|---|"]
-        source = Path(self.env.srcdir)
-        for notebook in sorted(source.glob("chapters/*/*.ipynb"), key=self._position):
-            page = notebook.relative_to(source).with_suffix("").as_posix()
-            text = "\n".join("".join(cell["source"]) for cell in json.loads(notebook.read_text())["cells"])
+        for page, text in notebook_texts(Path(self.env.srcdir)):
             links = ", ".join(f"{{doc}}`/{needed}`" for needed in needed_pages(page, text))
             lines.append(f"| {{doc}}`/{page}` | {links} |")
         return lines
 
-    def _position(self, notebook: Path) -> int:
-        contents = (Path(self.env.srcdir) / "_toc.yml").read_text()
-        return contents.find(notebook.relative_to(self.env.srcdir).with_suffix("").as_posix() + "\n")
+
+class Exercises(MarkdownDirective):
+    """A list of the exercises of all pages, with links."""
+
+    def markdown(self) -> list[str]:
+        """Return the list, with a heading for each page."""
+        lines = []
+        for page, text in notebook_texts(Path(self.env.srcdir)):
+            found = re.findall(r"\{exercise-start\} *(.+)\n:label: ([\w-]+)", text)
+            if found:
+                lines += [f"**{{doc}}`/{page}`**", "", *(f"- {{ref}}`{title} <{label}>`" for title, label in found), ""]
+        return lines
+
+
+def notebook_texts(source: Path) -> list[tuple[str, str]]:
+    """Return the notebooks of the book in their order, each with its text."""
+    contents = (source / "_toc.yml").read_text()
+    pages = [found for found in re.findall(r"file: (\S+)", contents) if (source / f"{found}.ipynb").is_file()]
+    return [
+        (page, "\n".join("".join(cell["source"]) for cell in json.loads((source / f"{page}.ipynb").read_text())["cells"]))
+        for page in pages
+    ]
 
 
 def needed_pages(page: str, text: str) -> list[str]:
     """Return the pages that the first box of a page links to between "You need" and "It runs in".
 
-    >>> needed_pages("chapters/gan/first_gan", "**You need** sums ({doc}`../vae/bound`). **It runs in** a minute.")
+    >>> needed_pages("chapters/gan/first_gan", "**You need** sums ([bound](../vae/bound.ipynb)). **It runs in** a minute.")
     ['chapters/vae/bound']
     """
     found = re.search(r"\*\*You need\*\*(.*?)\*\*It runs in", text, re.DOTALL)
-    targets = re.findall(r"\{doc\}`(?:[^<`]*<)?([^>`]+)>?`|\]\(([^)#]+)\.ipynb", found[1] if found else "")
-    paths = [os.path.normpath(os.path.join(os.path.dirname(page), role or link)) for role, link in targets]
+    targets = re.findall(r"\]\(([^)#]+)\.ipynb", found[1] if found else "")
+    paths = [os.path.normpath(os.path.join(os.path.dirname(page), target)) for target in targets]
     return list(dict.fromkeys(paths))
 
 
@@ -227,6 +243,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives and the event handlers."""
     app.add_directive("library", Library)
     app.add_directive("needs", Needs)
+    app.add_directive("exercises", Exercises)
     app.connect("doctree-read", show_at_resolution)
     app.connect("autodoc-skip-member", skip_private)
     app.connect("autodoc-process-signature", show_constructor)
