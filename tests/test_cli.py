@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 
 from imggen_lib import __version__, cli, datasets, pretrained, recipes, training
-from imggen_lib.datasets import marble_captions
+from imggen_lib.datasets import captioned_emoji, composed_emoji, marble_captions
 from imggen_lib.training.estimates import readable_time
 
 TRAIN = ["train", "vae_2d", "--dataset", "digits", "--num-steps", "20", "--batch-size", "8"]
@@ -335,8 +335,38 @@ def test_sample_of_a_caption_model_takes_a_caption_and_a_guidance_scale(captione
         (["--caption", "a purple marble"], "'purple'"),
         (["--label", "red"], "is conditioned on captions; use --caption"),
         (["--guidance-scale", "-1"], "guidance_scale is -1"),
+        (["--caption", "a red marble", "--style", "noto"], "--style is for models of emoji"),
     ):
         assert message in error_line(capsys, "sample", captioned, *extra, "-o", "f.npz")
+
+
+def test_sample_of_an_emoji_model_takes_a_style_and_warns_of_unknown_words(tmp_path, folder, capsys):
+    from imggen_lib import models
+
+    keras.utils.set_random_seed(0)
+    size = captioned_emoji.LENGTH
+    network = models.image_transformer(
+        (8, 8, 3), num_classes=size, vocabulary_size=len(composed_emoji.VOCABULARY), width=8, depth=1, heads=2, text_depth=1
+    )
+    model = models.RectifiedFlow(network, num_classes=size)
+    for weight in model.average.network.weights:
+        weight.assign(weight + 0.2 * keras.random.normal(weight.shape, seed=1))
+    condition = datasets.Condition("captions", ("word",) * size, "captioned_emoji")
+    path = tmp_path / "emoji.keras"
+    pretrained.save(model, path, {"condition": condition.describe()})
+    octopus = ["--caption", "a purple octopus"]
+    assert cli.main(["sample", str(path), "-n", "2", *octopus, "--style", "noto", "-o", "a.npz"]) == 0
+    rows = np.repeat(captioned_emoji.encode("a purple octopus, noto style"), 2, axis=0)
+    np.testing.assert_array_equal(np.load("a.npz")["images"], pretrained.load(path).sample(2, seed=0, labels=rows))
+    assert cli.main(["sample", str(path), "-n", "2", "--caption", "a purple octapus", "-o", "b.npz"]) == 0
+    warning = capsys.readouterr().err
+    assert "the word 'octapus' is unknown and is left out" in warning and "octopus" in warning
+    for extra, message in (
+        (["--style", "noto"], "--style is given without --caption"),
+        ([*octopus, "--style", "cubist"], "style is 'cubist'; expected one of fluent, noto"),
+        (["--caption", ""], "the caption '' has no known word"),
+    ):
+        assert message in error_line(capsys, "sample", path, *extra, "-o", "f.npz")
 
 
 @contextlib.contextmanager
