@@ -120,6 +120,14 @@ def test_a_page_keeps_its_outputs_and_gets_captions_exercises_and_folded_solutio
     assert end.source == "The end." and export.myst_in(plain) == []
 
 
+def test_exercises_may_begin_and_end_in_the_middle_of_a_cell(book):
+    text = "Before.\n\n```{exercise-start} One\n:label: a\n```\nDo it.\n```{exercise-end}\n```\n"
+    text += "````{solution-start} a\n:label: b\n````\nSo.\n````{solution-end}\n````\nAfter."
+    plain = export.plain_notebook(new_notebook(cells=[new_markdown_cell(text)]), PAGE, book)
+    folded = "<details>\n<summary>Solution</summary>\n\nSo.\n\n</details>"
+    assert [cell.source for cell in plain.cells] == ["Before.", "**Exercise 1. One**\n\nDo it.", folded, "After."]
+
+
 def test_the_first_cell_installs_the_library_only_if_the_repository_is_known(book):
     published = export.dataclasses.replace(book, repository="owner/name")
     first = export.plain_notebook(lesson(), PAGE, published).cells[0]

@@ -19,10 +19,14 @@ SMALL = {
     "latent_channels": 2, "num_codes": 16, "code_dim": 4, "base_filters": 8,
 }  # fmt: skip
 SIZES = [(17, 23), (28, 28), (64, 48)]
-CLASSIFIERS = ("classifier", "marble_classifier")
-FAMILIES = [name for name in recipes.names() if name not in CLASSIFIERS]
-#: Without recipes that build what another recipe builds at the sizes of the tests.
-SIZED = [name for name in FAMILIES if name not in ("marble_gan", "marble_diffusion", "vae_2d")]
+CLASSIFIERS = ("classifier", "marble_classifier", "emoji_recogniser")
+#: Recipes that build what another recipe builds, at the sizes of the tests.
+REPEATED = ("emoji_autoencoder", "emoji_token_autoencoder")
+FAMILIES = [name for name in recipes.names() if name not in (*CLASSIFIERS, *REPEATED)]
+#: The families that train on a folder of images of any size, each once.
+SIZED = [
+    name for name in FAMILIES if name not in ("marble_gan", "marble_diffusion", "vae_2d", "emoji_diffusion", "emoji_tokens")
+]
 
 
 def small(name, image_shape=SHAPE, size=CLASSES):

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import nbformat
@@ -156,7 +156,7 @@ def plain_notebook(notebook: NotebookNode, page: str, book: Book) -> NotebookNod
     NotExported
         If it has something that plain Markdown cannot show.
     """
-    cells = list(plain_cells(iter(notebook.cells), page, book))
+    cells = list(plain_cells(pieces(notebook.cells), page, book))
     if book.repository:
         source = f'%pip install --quiet "imggen-lib[pages] @ git+https://github.com/{book.repository}"'
         cells.insert(0, new_code_cell(source, id="install"))
@@ -176,6 +176,23 @@ def myst_in(notebook: NotebookNode) -> list[str]:
                 match[0] for match in re.finditer(r"\{[a-z:-]+\}`[^`]*`|^[`:]{3,}\{.*$|^\([\w-]+\)=$", text, re.MULTILINE)
             ]
     return found
+
+
+def pieces(cells: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
+    """Yield the cells, of which none begins or ends an exercise or a solution in its middle."""
+    boundary = re.compile(
+        r"^(?=`{3,}\{(?:exercise|solution)-start\})|(^`{3,}\{(?:exercise|solution)-end\}\n`{3,}[ ]*$)", re.MULTILINE
+    )
+    for cell in cells:
+        parts = (
+            [part.strip("\n") for part in boundary.split(cell.source) if part and part.strip()]
+            if cell.cell_type == "markdown"
+            else []
+        )
+        if len(parts) < 2:
+            yield cell
+        else:
+            yield from (new_markdown_cell(part, id=f"{cell.id[:50]}-{index}") for index, part in enumerate(parts))
 
 
 def plain_cells(cells: Iterator[NotebookNode], page: str, book: Book) -> Iterator[NotebookNode]:
