@@ -13,14 +13,11 @@ from typing import Any, ClassVar
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from PIL import Image
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.inspect import signature, stringify_signature
-
-from imggen_lib.notebook import figures
 
 LIBRARY = "imggen_lib"
 # Data and the script of the command line, which have no functions for readers.
@@ -143,18 +140,6 @@ def needed_pages(page: str, text: str) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def show_at_resolution(app: Sphinx, doctree: nodes.document) -> None:
-    """Give images that cells have made the width that their resolution asks for: a figure of 220 dpi is shown at half."""
-    for node in doctree.findall(nodes.image):
-        file = Path(app.srcdir) / node["uri"]
-        if file.suffix != ".png" or "width" in node or "jupyter_execute" not in file.parts:
-            continue
-        with Image.open(file) as image:
-            dpi = image.info.get("dpi")
-            if dpi and dpi[0] > figures.PIXELS_PER_INCH:
-                node["width"] = f"{image.width * figures.PIXELS_PER_INCH / dpi[0]:.0f}px"
-
-
 def show_constructor(
     app: Sphinx, what: str, name: str, item: Any, options: Any, shown: str | None, returns: str | None
 ) -> tuple[str, str | None] | None:
@@ -244,7 +229,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("library", Library)
     app.add_directive("needs", Needs)
     app.add_directive("exercises", Exercises)
-    app.connect("doctree-read", show_at_resolution)
     app.connect("autodoc-skip-member", skip_private)
     app.connect("autodoc-process-signature", show_constructor)
     app.connect("missing-reference", resolve_other_names)

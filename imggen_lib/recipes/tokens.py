@@ -172,7 +172,6 @@ RECIPES = (
             "captions": True,
             "num_codes": 512,
             "base_filters": 48,
-            "depth": 5,
             "train_autoencoder": False,
         },
     ),
