@@ -26,7 +26,7 @@ LEVELS = 256
 FREQUENCIES = 6
 
 
-def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
+def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256, compiled: bool = True) -> Any:
     """Evaluate a network in batches, in inference mode: no dropout, batch normalisation with its stored statistics.
 
     Keras's ``predict`` does the same, but its set-up takes longer than a small network takes to compute.
@@ -39,6 +39,8 @@ def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
         One array for each input of the network, all of one length.
     batch_size : int
         Rows per evaluation, which bounds the memory.
+    compiled : bool
+        As in :func:`imggen_lib.backend.inference_function`.
 
     Returns
     -------
@@ -55,7 +57,7 @@ def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
     True
     """
     several = isinstance(inputs, list)
-    inference, outputs = backend.inference_function(network), []
+    inference, outputs = backend.inference_function(network, compiled=compiled), []
     for first in range(0, len(inputs[0] if several else inputs), batch_size):
         rows = slice(first, first + batch_size)
         outputs.append(inference([array[rows] for array in inputs] if several else inputs[rows]))

@@ -9,6 +9,7 @@ follows from the gradient of the log-density (Tweedie's formula):
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -29,8 +30,7 @@ from imggen_lib.models.flow.layers import invertible_layers
 __all__ = ["TransformerFlow", "transformer_flow_network"]
 
 #: Images that are sampled, or denoised, at a time.
-SAMPLE_BATCH = 1000
-DENOISE_BATCH = 250
+SAMPLE_BATCH = 250
 
 
 def transformer_flow_network(
@@ -189,6 +189,29 @@ class TransformerFlow(GenerativeModel):
         """The network: samples and densities come from the average of its weights."""
         return self.network
 
+    # Networks that are compiled when they are first used. Their weights are those of the average. Keras does not find them in
+    # cached properties, so it does not save these weights a second time.
+
+    @functools.cached_property
+    def _inverse(self) -> keras.Model:
+        return self._network_of(_Inverse(self.average.network), self.network.outputs[0])
+
+    @functools.cached_property
+    def _guided_inverse(self) -> keras.Model:
+        return self._network_of(_Inverse(self.average.network), self.network.outputs[0], keras.Input((1,), name="scale"))
+
+    @functools.cached_property
+    def _denoiser(self) -> keras.Model:
+        return self._network_of(_Denoiser(self.average.network, self.noise_std), self.network.inputs[0])
+
+    def _network_of(self, layer: keras.Layer, like: Any, *others: Any) -> keras.Model:
+        """Return a network of one layer, from values of the shape of a tensor, the condition, and other inputs."""
+        inputs = [keras.Input(like.shape[1:], name="values")]
+        if self.num_classes is not None:
+            inputs.append(keras.Input((self.num_classes,), name="condition"))
+        inputs.extend(others)
+        return keras.Model(inputs if len(inputs) > 1 else inputs[0], layer(*inputs))
+
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the mean negative log-density of noisy images, in nats per value, on the scale [-1, 1]."""
         clean = ops.pad(2 * images - 1, self.border)
@@ -260,19 +283,9 @@ class TransformerFlow(GenerativeModel):
             float32, of the shape of ``noisy``.
         """
         condition = self._rows(self.condition_rows(labels, len(noisy)), len(noisy))
-        parts = []
-        for first in range(0, len(noisy), DENOISE_BATCH):
-            rows = slice(first, first + DENOISE_BATCH)
-            others = [] if condition is None else [ops.convert_to_tensor(condition[rows])]
-
-            def log_density(images: Any, others: list[Any] = others) -> Any:
-                latent, log_det = self.average.network([images, *others] if others else images, training=False)
-                return _normal_log_density(latent) + log_det
-
-            some = ops.convert_to_tensor(noisy[rows])
-            score = ops.convert_to_numpy(backend.input_gradient(log_density, some))
-            parts.append(noisy[rows] + self.noise_std**2 * score)
-        return np.concatenate(parts)
+        inputs = noisy if condition is None else [noisy, condition]
+        # The compilation takes as long as the denoising of about a thousand images without it.
+        return predict(self._denoiser, inputs, batch_size=SAMPLE_BATCH, compiled=len(noisy) > 1000)
 
     def generate(
         self, latent: ArrayLike, *, labels: ArrayLike | None = None, guidance_scale: float = 1.0, denoise: bool = True
@@ -302,16 +315,13 @@ class TransformerFlow(GenerativeModel):
             raise ValueError(f"latent has the shape {values.shape}; expected (n, {', '.join(map(str, shape))})")
         guidance_scale = validate.real(guidance_scale, "guidance_scale", minimum=0)
         condition = self._rows(self.condition_rows(labels, len(values)), len(values))
-        parts = []
-        for first in range(0, len(values), SAMPLE_BATCH):
-            rows = slice(first, first + SAMPLE_BATCH)
-            x = ops.convert_to_tensor(values[rows])
-            some = None if condition is None else ops.convert_to_tensor(condition[rows])
-            for layer in reversed(invertible_layers(self.average.network)):
-                options = {"guidance_scale": guidance_scale} if isinstance(layer, AutoregressiveTransform) else {}
-                x = layer.invert(x, some, **options)
-            parts.append(ops.convert_to_numpy(x))
-        images = np.concatenate(parts)
+        if condition is None:
+            images = predict(self._inverse, values, batch_size=SAMPLE_BATCH)
+        elif guidance_scale == 1:
+            images = predict(self._inverse, [values, condition], batch_size=SAMPLE_BATCH)
+        else:
+            scales = np.full((len(values), 1), guidance_scale, np.float32)
+            images = predict(self._guided_inverse, [values, condition, scales], batch_size=SAMPLE_BATCH)
         if denoise:
             images = self.denoise(images, labels=labels)
         return np.asarray((images[:, : self.size[0], : self.size[1]] + 1) / 2, np.float32)
@@ -358,6 +368,47 @@ class TransformerFlow(GenerativeModel):
         """Return the arguments that :meth:`from_config` builds the same model from."""
         options = {name: getattr(self, name) for name in ("noise_std", "label_dropout", "ema_momentum", "seed")}
         return {**super().get_config(), "network": serialize(self.network), "image_shape": self.size, **options}
+
+
+class _Inverse(keras.Layer):
+    """The inverse of a chain of invertible layers: from latent values to noisy images."""
+
+    def __init__(self, chain: keras.Model) -> None:
+        super().__init__(dtype="float32")
+        self.chain = chain
+
+    def call(self, latent: Any, condition: Any = None, guidance_scale: Any = None) -> Any:
+        """Return the images ``(n, height, width, channels)``."""
+        for layer in reversed(invertible_layers(self.chain)):
+            options = {"guidance_scale": guidance_scale} if isinstance(layer, AutoregressiveTransform) else {}
+            latent = layer.invert(latent, condition, **options)
+        return latent
+
+    def compute_output_shape(self, *shapes: Any) -> Any:
+        """Return the shape of the images. Without this method, Keras would evaluate the layer once more."""
+        return self.chain.inputs[0].shape
+
+
+class _Denoiser(keras.Layer):
+    """Tweedie's formula: from noisy images to the mean clean images."""
+
+    def __init__(self, chain: keras.Model, noise_std: float) -> None:
+        super().__init__(dtype="float32")
+        self.chain = chain
+        self.noise_std = noise_std
+
+    def call(self, noisy: Any, condition: Any = None) -> Any:
+        """Return the images ``(n, height, width, channels)``."""
+
+        def log_density(images: Any) -> Any:
+            latent, log_det = self.chain(images if condition is None else [images, condition], training=False)
+            return _normal_log_density(latent) + log_det
+
+        return noisy + self.noise_std**2 * backend.input_gradient(log_density, noisy)
+
+    def compute_output_shape(self, *shapes: Any) -> Any:
+        """Return the shape of the images."""
+        return self.chain.inputs[0].shape
 
 
 def _normal_log_density(z: Any) -> Any:
