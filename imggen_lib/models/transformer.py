@@ -343,6 +343,10 @@ class TransformerBlock(layers.Layer):
         """Return ``(n, N, width)``; the condition is ``(n, size)``, or None; ``visible`` is the mask of :func:`attend`."""
         return self._apply(tokens, condition, lambda vectors: self.attention(vectors, visible=visible))
 
+    def compute_output_shape(self, tokens_shape: Any, condition_shape: Any = None, visible_shape: Any = None) -> Any:
+        """Return the shape of the tokens, so that Keras need not evaluate a block to build a network."""
+        return tokens_shape
+
     def step(self, token: Any, index: Any, cache: Cache, condition: Any = None) -> Any:
         """Return the output for one token ``(n, 1, width)`` of a causal block; see :meth:`Attention.step`."""
         return self._apply(token, condition, lambda vectors: self.attention.step(vectors, index, cache))

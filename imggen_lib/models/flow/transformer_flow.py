@@ -189,8 +189,8 @@ class TransformerFlow(GenerativeModel):
         """The network: samples and densities come from the average of its weights."""
         return self.network
 
-    # Networks that are compiled when they are first used. Their weights are those of the average. Keras does not find them in
-    # cached properties, so it does not save these weights a second time.
+    # Networks that are compiled when they are first used. Their weights are those of the average. Keras does not find
+    # them in cached properties, so it does not save these weights a second time.
 
     @functools.cached_property
     def _inverse(self) -> keras.Model:

@@ -96,6 +96,10 @@ class TokenPredictor(layers.Layer):
             x = block(x, vector)
         return for_each_token(self.to_logits, self.norm(x[:, -length:]))
 
+    def compute_output_shape(self, tokens_shape: Any, vector_shape: Any = None, prefix_shape: Any = None) -> Any:
+        """Return the shape of the logits, so that Keras need not evaluate the layer to build a network."""
+        return (*tokens_shape, self.num_codes)
+
     def start(self, n: int, vector: Any = None, prefix: Any = None) -> list[Cache]:
         """Return the caches of a causal predictor's blocks for n sequences before their first tokens; see :meth:`step`."""
         before = 0 if prefix is None else prefix.shape[1]
