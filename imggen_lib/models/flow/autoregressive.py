@@ -157,7 +157,7 @@ class AutoregressiveTransform(Invertible):
         return ops.flip(y, axis=1) if self.backwards else y, -ops.sum(scale, axis=(1, 2))
 
     def compute_output_shape(self, x_shape: Any, condition_shape: Any = None) -> tuple[Any, Any]:
-        """Return the shapes of patches and log-determinant, so that Keras need not evaluate the layer to build a network."""
+        """Return the shapes of the outputs, so that Keras need not evaluate the layer to build a network."""
         return x_shape, x_shape[:1]
 
     def invert(self, y: Any, condition: Any = None, *, guidance_scale: Any = None) -> Any:
