@@ -66,6 +66,18 @@ def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256, compile
     return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
+def network_inputs(*inputs: Any) -> Any:
+    """Return the inputs that are not None as Keras takes them: a list, or the only one.
+
+    Examples
+    --------
+    >>> network_inputs("image", None), network_inputs("image", "condition")
+    ('image', ['image', 'condition'])
+    """
+    given = [value for value in inputs if value is not None]
+    return given if len(given) > 1 else given[0]
+
+
 def rounding_border(image_shape: Sequence[int], halvings: int) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the border that makes height and width of an image divisible by ``2 ** halvings``.
 
@@ -257,9 +269,8 @@ def image_generator(
     >>> image_generator((25, 25, 1), 64).get_layer("image").output.shape
     (None, 28, 28, 1)
     """
-    height, width, channels = validate.image_shape(image_shape)
-    border = rounding_border(image_shape, len(filters))
-    height, width = (size + sum(sides) >> len(filters) for size, sides in zip((height, width), border, strict=True))
+    channels = validate.image_shape(image_shape)[2]
+    border, (height, width) = rounding_border(image_shape, len(filters)), coarse_shape(image_shape, len(filters))
 
     def activate(x: Any, index: int) -> Any:
         if batch_norm:

@@ -252,7 +252,7 @@ class Attention(layers.Layer):
         """
         for name, layer in (("keys", self.key), ("values", self.value)):
             cache[name] = ops.slice_update(cache[name], (0, 0, index, 0), self._heads(layer, token))
-        visible = ops.arange(cache["keys"].shape[2]) <= index
+        visible = ops.arange(cache["keys"].shape[2], dtype="int32") <= ops.cast(index, "int32")
         return self._combine(attend(self._heads(self.query, token), cache["keys"], cache["values"], mask=visible))
 
     def _heads(self, layer: Any, tokens: Any) -> Any:

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.flow.layers import Invertible
+from imggen_lib.models.guidance import guide
 from imggen_lib.models.transformer import (
     Positions,
     TransformerBlock,
@@ -187,7 +188,7 @@ class AutoregressiveTransform(Invertible):
                 found.append(self._parameters(token))
             scale, shift = found[0]
             if guidance_scale is not None:
-                scale, shift = (without + guidance_scale * (part - without) for part, without in zip(*found, strict=True))
+                scale, shift = (guide(part, without, guidance_scale) for part, without in zip(*found, strict=True))
             following = _patch(y, index + 1) * ops.exp(scale) + shift
             return ops.slice_update(patches, (0, index + 1, 0), following), caches
 

@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from imggen_lib import _validation as validate
+from imggen_lib.models.blocks import network_inputs
 from imggen_lib.models.transformer import Cache, Positions, TransformerBlock, for_each_token
 
 __all__ = ["TokenPredictor", "token_network"]
@@ -201,10 +202,9 @@ def token_network(
     """
     rows, columns = validate.pair(token_shape, "token_shape")
     tokens = keras.Input((rows * columns,), dtype="int32", name="tokens")
-    inputs, vector, prefix = [tokens], None, None
+    condition, vector, prefix = None, None, None
     if validate.condition_size(num_classes):
         condition = keras.Input((num_classes,), dtype="float32", name="condition")
-        inputs.append(condition)
         if condition_embedding is None:
             condition_embedding = layers.Dense(width, use_bias=False, name="condition_embedding")
         found = condition_embedding(condition)
@@ -216,7 +216,7 @@ def token_network(
             )
     predictor = TokenPredictor(num_codes, width=width, depth=depth, heads=heads, causal=causal, name="predictor")
     logits = predictor(tokens, vector, prefix)
-    return keras.Model(inputs if len(inputs) > 1 else tokens, logits, name=name)
+    return keras.Model(network_inputs(tokens, condition), logits, name=name)
 
 
 def vector_and_prefix(tensors: Sequence[Any]) -> tuple[Any, Any]:
