@@ -37,6 +37,16 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture(scope="module")
+def few_evaluated_images():
+    """Evaluate trained models with 100 images instead of 5,000, in modules of tests that are not about the evaluation."""
+    from imggen_lib import evaluation
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "NUM_IMAGES", 100)
+        yield
+
+
 @pytest.fixture(scope="session")
 def tiny_gan():
     """Build a compiled GAN of 8x8 images that trains in milliseconds, with dropout; eager, so that nothing is traced."""

@@ -236,8 +236,8 @@ print(sorted(names))
         assert f"'imggen_lib>{family.__name__}'" in run.stdout
 
 
-def test_run_evaluates_and_reports_what_the_command_line_prints(digits, monkeypatch):
-    monkeypatch.setattr(evaluation, "NUM_IMAGES", 500)
+@pytest.mark.usefixtures("few_evaluated_images")
+def test_run_evaluates_and_reports_what_the_command_line_prints(digits):
     run = training.run("vae_2d", dataset=digits, num_steps=2, batch_size=8)
     assert run.finished and run.record["quality"] == str(evaluation.evaluate(run.model, digits))
 

@@ -13,6 +13,9 @@ from imggen_lib import datasets, pretrained, recipes, training
 from imggen_lib.training import runs
 
 
+pytestmark = pytest.mark.usefixtures("few_evaluated_images")
+
+
 class After(keras.callbacks.Callback):
     def __init__(self, step, action):
         super().__init__()
