@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import imggen_lib
 from imggen_lib import datasets
+
+# As the command line and the pages do: compiling takes less time.
+imggen_lib.configure_process()
 
 # The same examples in every run: what fails for one fails for all. `--hypothesis-profile=default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
