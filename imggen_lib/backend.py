@@ -25,7 +25,7 @@ _runtime.apply_requested_graph_setting()
 _compiled: weakref.WeakKeyDictionary[keras.Model, Callable[..., Any]] = weakref.WeakKeyDictionary()
 
 
-def inference_function(network: keras.Model) -> Callable[[Any], Any]:
+def inference_function(network: keras.Model, *, compiled: bool = True) -> Callable[[Any], Any]:
     """Return a function that evaluates a network in inference mode: no dropout, stored batch statistics.
 
     On JAX and PyTorch it is Keras's ``predict_on_batch``. On TensorFlow, ``predict_on_batch`` compiles the network again
@@ -36,6 +36,9 @@ def inference_function(network: keras.Model) -> Callable[[Any], Any]:
     ----------
     network : keras.Model
         Functional or sequential.
+    compiled : bool
+        False avoids the compilation on TensorFlow, for a large network that is evaluated a few times only. It has no effect
+        on other backends.
 
     Returns
     -------
@@ -56,13 +59,14 @@ def inference_function(network: keras.Model) -> Callable[[Any], Any]:
         return network.predict_on_batch
     import tensorflow as tf
 
-    if network not in _compiled:
+    if compiled and network not in _compiled:
         _compiled[network] = _compile(network)
+    function = _compiled.get(network) or _call(network)
 
     def evaluate(inputs: Any) -> Any:
         arrays = inputs if isinstance(inputs, list) else [inputs]
         tensors = [tf.convert_to_tensor(array, spec.dtype) for array, spec in zip(arrays, network.inputs, strict=True)]
-        return tf.nest.map_structure(keras.ops.convert_to_numpy, _compiled[network](*tensors))
+        return tf.nest.map_structure(keras.ops.convert_to_numpy, function(*tensors))
 
     return evaluate
 
@@ -71,13 +75,18 @@ def _compile(network: keras.Model) -> Callable[..., Any]:
     """Return a TensorFlow function that evaluates the network for any batch size."""
     import tensorflow as tf
 
+    signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in network.inputs]
+    return tf.function(_call(network), input_signature=signature, autograph=False)
+
+
+def _call(network: keras.Model) -> Callable[..., Any]:
+    """Return a function of the network's inputs that does not keep the network alive."""
     reference: Callable[[], Any] = weakref.ref(network)
 
     def call(*inputs: Any) -> Any:
         return reference()(inputs[0] if len(inputs) == 1 else list(inputs), training=False)
 
-    signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in network.inputs]
-    return tf.function(call, input_signature=signature, autograph=False)
+    return call
 
 
 def input_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
@@ -127,7 +136,8 @@ def input_gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
         import torch
 
         inputs = inputs if inputs.requires_grad else inputs.detach().requires_grad_(True)
-        total = keras.ops.sum(function(inputs))
+        with torch.enable_grad():  # in Keras's `predict`, gradients are switched off
+            total = keras.ops.sum(function(inputs))
         if not total.requires_grad:  # the output does not depend on the input
             return torch.zeros_like(inputs)
         return torch.autograd.grad(total, inputs, create_graph=True, materialize_grads=True)[0]

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+import imggen_lib
 from imggen_lib import datasets
+
+# As the command line and the pages do: compiling takes less time.
+imggen_lib.configure_process()
 
 # The same examples in every run: what fails for one fails for all. `--hypothesis-profile=default` looks for new ones.
 settings.register_profile("repeatable", derandomize=True)
@@ -35,6 +39,16 @@ def digits():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def few_evaluated_images():
+    """Evaluate trained models with 100 images instead of 5,000, in modules of tests that are not about the evaluation."""
+    from imggen_lib import evaluation
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "NUM_IMAGES", 100)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from imggen_lib import __version__, cli, datasets, pretrained, recipes, training
 from imggen_lib.datasets import captioned_emoji, composed_emoji, marble_captions
 from imggen_lib.training.estimates import readable_time
 
+pytestmark = pytest.mark.usefixtures("few_evaluated_images")
+
 TRAIN = ["train", "vae_2d", "--dataset", "digits", "--num-steps", "20", "--batch-size", "8"]
 
 

@@ -219,7 +219,7 @@ def test_invalid_arguments_are_rejected(conditional, exact):
         conditional.sample(2, seed=0, guidance_scale=-1)
     with pytest.raises(ValueError, match=r"expected \(n, 2, 2, 1\)"):
         exact.log_prob_lower_bound(np.zeros((1, 4, 4, 1)), seed=0)
-    with pytest.raises(ValueError, match="expected noisy images and angles"):
+    with pytest.raises(ValueError, match="expected noisy data, angles"):
         models.Diffusion(models.image_features((8, 8, 1)))
     with pytest.raises(ValueError, match=r"and conditions \(3,\) as inputs.*build it with num_classes=3"):
         models.Diffusion(exact_network(), num_classes=3)

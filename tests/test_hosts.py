@@ -22,9 +22,10 @@ from imggen_lib.training import callbacks, processes
 PROGRAM = """
 import json, os, pathlib, signal, sys
 import keras, numpy as np
-from imggen_lib import training
+from imggen_lib import evaluation, training
 from imggen_lib.training import processes, runs
 
+evaluation.NUM_IMAGES = 100
 runs.estimate = lambda *arguments, **options: "estimate"  # measured without compilation, which takes long on JAX
 folder, place = pathlib.Path(sys.argv[1]), json.loads(sys.argv[2])
 last = place.get("process_id", 0) == place.get("num_processes", 1) - 1
@@ -54,10 +55,11 @@ report = {
     "after_stop": after_stop,
     "files": sorted(file.name for file in folder.iterdir()),
 }
-try:
-    training.run("vae_2d", path, num_steps=6, seed=processes.index() + 1, **options)
-except ValueError as error:
-    report["other_seed"] = str(error)
+if place:
+    try:
+        training.run("vae_2d", path, num_steps=6, seed=processes.index() + 1, **options)
+    except ValueError as error:
+        report["other_seed"] = str(error)
 (folder.parent / f"{folder.name}.json").write_text(json.dumps(report))
 if place:
     try:

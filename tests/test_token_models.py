@@ -151,7 +151,7 @@ def test_cached_steps_equal_the_whole_sequence(embedding):
     vector, prefix = embed_condition(network, condition)
     assert (vector is None) == (embedding is words) and (prefix is None) == (embedding is None)
     predictor = network_predictor(network)
-    caches, before = predictor.start(vector, prefix), np.insert(tokens, 0, 5, axis=1)
+    caches, before = predictor.start(2, vector, prefix), np.insert(tokens, 0, 5, axis=1)
     steps = [predictor.step(before[:, i : i + 1], i, caches, vector) for i in range(6)]
     np.testing.assert_allclose(np.concatenate([ops.convert_to_numpy(one) for one in steps], axis=1), whole, atol=1e-4)
 

@@ -74,9 +74,10 @@ def test_border_adds_nothing_to_the_density_if_it_is_independent():
     assert model.sample(2, seed=0).shape == (2, 3, 5, 2)
 
 
-def test_denoising_a_standard_normal_shrinks_by_the_closed_form():
+@pytest.mark.parametrize("n", [3, 1001], ids=["directly", "compiled"])
+def test_denoising_a_standard_normal_shrinks_by_the_closed_form(n):
     """If y is standard normal and x + noise, the mean of x given y is (1 - noise variance) times y."""
-    noisy = np.random.default_rng(0).standard_normal((3, *SHAPE)).astype("float32")
+    noisy = np.random.default_rng(0).standard_normal((n, *SHAPE)).astype("float32")
     np.testing.assert_allclose(identity(0.6).denoise(noisy), (1 - 0.36) * noisy, atol=1e-5)
 
 
@@ -91,11 +92,15 @@ def test_guidance_scale_interpolates_between_without_and_with_labels():
     assert np.abs(images[2] - images[1]).max() > 1e-3
 
 
-def test_sample_of_the_network_has_the_density_of_its_latent():
-    """The log-density of a sample is that of its latent values minus the log-determinant of the inverse."""
-    model = build(num_classes=None, noise_std=1e-6)
+def test_network_maps_images_back_to_their_latent_values_after_a_change_of_the_weights():
+    """The inverse is compiled at the first call. It must use the weights of the second."""
+    model = build(num_classes=None)
     latent = np.random.default_rng(0).standard_normal((2, 6, 8)).astype("float32")
-    y = model.generate(latent, denoise=False).astype("float32")
+    before = model.generate(latent, denoise=False)
+    for weight in model.average.network.weights:
+        weight.assign(1.1 * weight)
+    y = model.generate(latent, denoise=False)
+    assert np.abs(y - before).max() > 1e-2
     again, _ = model.average.network(2 * y - 1)
     np.testing.assert_allclose(again, latent, atol=1e-3)
 

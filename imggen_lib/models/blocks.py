@@ -26,7 +26,7 @@ LEVELS = 256
 FREQUENCIES = 6
 
 
-def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
+def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256, compiled: bool = True) -> Any:
     """Evaluate a network in batches, in inference mode: no dropout, batch normalisation with its stored statistics.
 
     Keras's ``predict`` does the same, but its set-up takes longer than a small network takes to compute.
@@ -39,6 +39,8 @@ def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
         One array for each input of the network, all of one length.
     batch_size : int
         Rows per evaluation, which bounds the memory.
+    compiled : bool
+        As in :func:`imggen_lib.backend.inference_function`.
 
     Returns
     -------
@@ -55,13 +57,25 @@ def predict(network: keras.Model, inputs: Any, *, batch_size: int = 256) -> Any:
     True
     """
     several = isinstance(inputs, list)
-    inference, outputs = backend.inference_function(network), []
+    inference, outputs = backend.inference_function(network, compiled=compiled), []
     for first in range(0, len(inputs[0] if several else inputs), batch_size):
         rows = slice(first, first + batch_size)
         outputs.append(inference([array[rows] for array in inputs] if several else inputs[rows]))
     if isinstance(outputs[0], np.ndarray):
         return np.concatenate(outputs)
     return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
+
+
+def network_inputs(*inputs: Any) -> Any:
+    """Return the inputs that are not None as Keras takes them: a list, or the only one.
+
+    Examples
+    --------
+    >>> network_inputs("image", None), network_inputs("image", "condition")
+    ('image', ['image', 'condition'])
+    """
+    given = [value for value in inputs if value is not None]
+    return given if len(given) > 1 else given[0]
 
 
 def rounding_border(image_shape: Sequence[int], halvings: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -255,9 +269,8 @@ def image_generator(
     >>> image_generator((25, 25, 1), 64).get_layer("image").output.shape
     (None, 28, 28, 1)
     """
-    height, width, channels = validate.image_shape(image_shape)
-    border = rounding_border(image_shape, len(filters))
-    height, width = (size + sum(sides) >> len(filters) for size, sides in zip((height, width), border, strict=True))
+    channels = validate.image_shape(image_shape)[2]
+    border, (height, width) = rounding_border(image_shape, len(filters)), coarse_shape(image_shape, len(filters))
 
     def activate(x: Any, index: int) -> Any:
         if batch_norm:

@@ -14,7 +14,7 @@ Reference: Vaswani et al., "Attention is all you need", NeurIPS 2017.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -27,7 +27,7 @@ __all__ = [
     "Attention", "Positions", "TransformerBlock", "attend", "image_to_patches", "patches_to_image",
 ]  # fmt: skip
 
-#: Keys and values of the tokens so far, each ``(n, heads, tokens, head_width)``; None before the first token.
+#: Keys and values of a sequence, each ``(n, heads, length, head_width)``; zeros for tokens that are still to come.
 Cache = dict[str, Any]
 
 
@@ -120,6 +120,20 @@ def patches_to_image(patches: Any, image_shape: Sequence[int], patch_size: int) 
     return ops.reshape(ops.transpose(grid, (0, 1, 3, 2, 4, 5)), (-1, height, width, channels))
 
 
+def as_rows(tokens: Any) -> Any:
+    """Return tokens ``(n, N, width)`` as the rows of one matrix.
+
+    A dense layer takes both and gives the same result, but TensorFlow's graph for three axes is many times larger.
+    """
+    return ops.reshape(tokens, (-1, tokens.shape[-1]))
+
+
+def for_each_token(function: Callable[[Any], Any], tokens: Any) -> Any:
+    """Apply a function of rows, such as a dense layer, to each token: from ``(n, N, width)`` to ``(n, N, new_width)``."""
+    rows = function(as_rows(tokens))
+    return ops.reshape(rows, (-1, tokens.shape[1], rows.shape[-1]))
+
+
 def causal_mask(length: int) -> np.ndarray:
     """Return a bool ``(length, length)`` that is True where the column (a key) is not after the row (a query)."""
     return np.tri(length, dtype=bool)
@@ -204,33 +218,53 @@ class Attention(layers.Layer):
         """
         source = tokens if context is None else context
         mask = causal_mask(tokens.shape[1]) if self.causal else visible
-        queries = self._split(self.query(tokens))
-        return self._combine(attend(queries, self._split(self.key(source)), self._split(self.value(source)), mask=mask))
+        queries, keys, values = (
+            self._heads(layer, x) for layer, x in ((self.query, tokens), (self.key, source), (self.value, source))
+        )
+        return self._combine(attend(queries, keys, values, mask=mask))
 
-    def step(self, token: Any, cache: Cache) -> Any:
-        """Return the output for the next token ``(n, 1, width)`` of a causal layer; its key and value join the cache.
+    def empty_cache(self, n: Any, length: int) -> Cache:
+        """Return the cache of a built layer before the first token of n sequences of that length."""
+        shape = (n, self.heads, length, self.head_width)
+        return {name: ops.zeros(shape, dtype=self.compute_dtype) for name in ("keys", "values")}
+
+    def step(self, token: Any, index: Any, cache: Cache) -> Any:
+        """Return the output for one token ``(n, 1, width)`` of a causal layer, and write its key and value to the cache.
+
+        All shapes are the same for each token, so the step can be the body of a compiled loop.
+
+        Parameters
+        ----------
+        token : tensor
+            ``(n, 1, width)``.
+        index : int or scalar tensor
+            Position of the token. The tokens before it must be in the cache.
+        cache : dict
+            From :meth:`empty_cache`.
 
         Examples
         --------
-        >>> layer, tokens, cache = Attention(2, causal=True), keras.random.normal((1, 3, 4), seed=0), {}
-        >>> whole = layer(tokens)
-        >>> steps = [layer.step(tokens[:, i : i + 1], cache) for i in range(3)]
+        >>> layer, tokens = Attention(2, causal=True), keras.random.normal((1, 3, 4), seed=0)
+        >>> whole, cache = layer(tokens), layer.empty_cache(1, length=3)
+        >>> steps = [layer.step(tokens[:, i : i + 1], i, cache) for i in range(3)]
         >>> bool(ops.all(abs(ops.concatenate(steps, axis=1) - whole) < 1e-6))
         True
         """
         for name, layer in (("keys", self.key), ("values", self.value)):
-            new = self._split(layer(token))
-            cache[name] = ops.concatenate([cache[name], new], axis=2) if name in cache else new
-        return self._combine(attend(self._split(self.query(token)), cache["keys"], cache["values"]))
+            cache[name] = ops.slice_update(cache[name], (0, 0, index, 0), self._heads(layer, token))
+        visible = ops.arange(cache["keys"].shape[2], dtype="int32") <= ops.cast(index, "int32")
+        return self._combine(attend(self._heads(self.query, token), cache["keys"], cache["values"], mask=visible))
 
-    def _split(self, vectors: Any) -> Any:
-        """From ``(n, N, width)`` to ``(n, heads, N, head_width)``."""
-        return ops.transpose(ops.reshape(vectors, (-1, vectors.shape[1], self.heads, self.head_width)), (0, 2, 1, 3))
+    def _heads(self, layer: Any, tokens: Any) -> Any:
+        """Apply a linear layer to tokens ``(n, N, width)`` and cut the result into ``(n, heads, N, head_width)``."""
+        vectors = layer(as_rows(tokens))
+        return ops.transpose(ops.reshape(vectors, (-1, tokens.shape[1], self.heads, self.head_width)), (0, 2, 1, 3))
 
     def _combine(self, attended: Any) -> Any:
         """From ``(n, heads, N, head_width)`` to the output ``(n, N, width)``."""
-        joined = ops.transpose(attended, (0, 2, 1, 3))
-        return self.output_layer(ops.reshape(joined, (-1, joined.shape[1], self.heads * self.head_width)))
+        width = self.heads * self.head_width
+        joined = ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, width))
+        return ops.reshape(self.output_layer(joined), (-1, attended.shape[2], width))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that build the same layer."""
@@ -309,12 +343,20 @@ class TransformerBlock(layers.Layer):
         """Return ``(n, N, width)``; the condition is ``(n, size)``, or None; ``visible`` is the mask of :func:`attend`."""
         return self._apply(tokens, condition, lambda vectors: self.attention(vectors, visible=visible))
 
-    def step(self, token: Any, cache: Cache, condition: Any = None) -> Any:
-        """Return the output for the next token ``(n, 1, width)`` of a causal block; see :meth:`Attention.step`."""
-        return self._apply(token, condition, lambda vectors: self.attention.step(vectors, cache))
+    def compute_output_shape(self, tokens_shape: Any, condition_shape: Any = None, visible_shape: Any = None) -> Any:
+        """Return the shape of the tokens, so that Keras need not evaluate a block to build a network."""
+        return tokens_shape
+
+    def step(self, token: Any, index: Any, cache: Cache, condition: Any = None) -> Any:
+        """Return the output for one token ``(n, 1, width)`` of a causal block; see :meth:`Attention.step`."""
+        return self._apply(token, condition, lambda vectors: self.attention.step(vectors, index, cache))
 
     def _apply(self, x: Any, condition: Any, attention: Any) -> Any:
-        branches = ((self.norm_attention, attention), (self.norm_dense, lambda y: self.dense_2(self.dense_1(y))))
+
+        def dense(y: Any) -> Any:
+            return for_each_token(lambda rows: self.dense_2(self.dense_1(rows)), y)
+
+        branches = ((self.norm_attention, attention), (self.norm_dense, dense))
         if condition is None:
             for norm, branch in branches:
                 x = x + branch(norm(x))

@@ -134,7 +134,7 @@ def run(
 
     Examples
     --------
-    >>> run("vae_2d", dataset="digits", num_steps=3, batch_size=8, latent_dim=3).record["settings"]
+    >>> run("vae_2d", dataset="digits", num_steps=3, batch_size=8, latent_dim=3, evaluate=False).record["settings"]
     {'num_steps': 3, 'batch_size': 8, 'latent_dim': 3}
     """
     recipe = (recipes.get(recipe) if isinstance(recipe, str) else recipe).override(**settings)

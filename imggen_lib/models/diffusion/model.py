@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
-from imggen_lib.models.base import GenerativeModel, check_network, serialize
-from imggen_lib.models.blocks import predict
+from imggen_lib.models.blocks import network_inputs, predict
 from imggen_lib.models.diffusion import schedule
-from imggen_lib.models.diffusion.objective import velocity_loss
+from imggen_lib.models.diffusion.objective import check_velocity_network, velocity_loss
 from imggen_lib.models.diffusion.sampler import reverse_diffusion
-from imggen_lib.models.ema import MovingAverage
+from imggen_lib.models.guidance import GuidedModel
 
 __all__ = ["Diffusion"]
 
@@ -30,7 +29,7 @@ MIN_ANGLE = 1e-3
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
-class Diffusion(GenerativeModel):
+class Diffusion(GuidedModel):
     r"""A diffusion model with v-prediction, with or without a condition.
 
     In training every image gets its own angle, and the angles of a batch are spaced evenly over [0, pi/2]. A conditional
@@ -47,12 +46,8 @@ class Diffusion(GenerativeModel):
         :func:`imggen_lib.models.diffusion.unet.image_unet`.
     num_classes : int, optional
         Size of the condition: the number of classes, or of values that encode a caption.
-    label_dropout : float
-        Fraction of the images whose condition is set to zero in training, in [0, 1].
-    ema_momentum : float
-        Momentum of the moving average of the weights, with which images are sampled, in [0, 1].
-    seed : int
-        Of noise, angles and label dropout in training.
+    **options
+        ``label_dropout``, ``ema_momentum`` and ``seed``, as in :class:`imggen_lib.models.guidance.GuidedModel`.
 
     Raises
     ------
@@ -79,44 +74,14 @@ class Diffusion(GenerativeModel):
     (3, 8, 8, 1)
     """
 
-    average: MovingAverage
-
-    def __init__(
-        self,
-        network: keras.Model,
-        *,
-        num_classes: int | None = None,
-        label_dropout: float = 0.1,
-        ema_momentum: float = 0.999,
-        seed: int = 0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_classes=num_classes, **kwargs)
-        condition = [] if num_classes is None else [(num_classes,)]
-        inputs_wanted = "noisy images and angles (1,)" + "".join(f" and conditions {shape}" for shape in condition)
-        check_network(
-            network,
-            lambda inputs, outputs: inputs[1:] == [(1,), *condition] and outputs == inputs[:1],
-            f"{inputs_wanted} as inputs, and one output of the images' shape: build it with num_classes={num_classes}",
-        )
-        self.network = network
-        self.label_dropout = validate.real(label_dropout, "label_dropout", minimum=0, maximum=1)
-        self.average = MovingAverage(network, ema_momentum)
-        self.ema_momentum = ema_momentum
-        self.seed = validate.integer(seed, "seed", minimum=0)
-        self.noise = keras.random.SeedGenerator(seed)
-        self.accepts_guidance = num_classes is not None
-        self.built = True
+    def __init__(self, network: keras.Model, *, num_classes: int | None = None, **options: Any) -> None:
+        check_velocity_network(network, num_classes)
+        super().__init__(network, num_classes=num_classes, **options)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the images."""
         return tuple(self.network.inputs[0].shape[1:])
-
-    @property
-    def ema_source(self) -> keras.Model:
-        """The network: samples come from the average of its weights."""
-        return self.network
 
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return :func:`imggen_lib.models.diffusion.objective.velocity_loss` of the images on the scale [-1, 1]."""
@@ -151,21 +116,13 @@ class Diffusion(GenerativeModel):
             If the labels do not fit, or ``guidance_scale`` is negative.
         """
         guidance_scale = validate.real(guidance_scale, "guidance_scale", minimum=0)
-        condition = self.condition_rows(labels, len(noisy))
-        if condition is None or guidance_scale == 0:
-            return self._predict(noisy, angle, None)
-        conditional = self._predict(noisy, angle, condition)
-        if guidance_scale == 1:
-            return conditional
-        unconditional = self._predict(noisy, angle, None)
-        return unconditional + guidance_scale * (conditional - unconditional)
+        n = len(noisy)
+        angles = np.full((n, 1), angle, np.float32)
 
-    def _predict(self, noisy: NDArray[Any], angle: float, condition: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        inputs = [noisy, np.full((len(noisy), 1), angle, np.float32)]
-        if self.num_classes is not None:
-            unconditional = np.zeros((len(noisy), self.num_classes), np.float32)
-            inputs.append(unconditional if condition is None else condition)
-        return predict(self.average.network, inputs)
+        def velocity(condition: NDArray[np.float32] | None) -> NDArray[np.float32]:
+            return predict(self.average.network, network_inputs(noisy, angles, self.rows_or_zeros(condition, n)))
+
+        return self.guided(velocity, self.condition_rows(labels, n), guidance_scale)
 
     def sample(  # type: ignore[override]  # options by name, where the base class takes any
         self,
@@ -285,11 +242,6 @@ class Diffusion(GenerativeModel):
         prior = 0.5 * (signal * _squared_norms(clean) - size * (signal + np.log1p(-signal)))
         # The density of an image in [0, 1], where volumes are smaller than in [-1, 1].
         return reconstruction - prior - diffusion + size * np.log(2)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that :meth:`from_config` builds the same model from."""
-        options = {name: getattr(self, name) for name in ("label_dropout", "ema_momentum", "seed")}
-        return {**super().get_config(), "network": serialize(self.network), **options}
 
 
 def _squared_norms(images: NDArray[Any]) -> NDArray[np.float64]:

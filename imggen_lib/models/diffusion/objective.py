@@ -15,9 +15,23 @@ from typing import Any
 import keras
 from keras import ops
 
+from imggen_lib.models.base import check_network
+from imggen_lib.models.blocks import network_inputs
 from imggen_lib.models.diffusion import schedule
+from imggen_lib.models.guidance import drop_condition
 
 __all__ = ["spaced_angles", "velocity_loss"]
+
+
+def check_velocity_network(network: keras.Model, num_classes: int | None) -> None:
+    """Raise ``ValueError`` unless the network maps data, angles and conditions to something of the data's shape."""
+    condition = [] if num_classes is None else [(num_classes,)]
+    wanted = "noisy data, angles (1,)" + "".join(f" and conditions {shape}" for shape in condition)
+    check_network(
+        network,
+        lambda inputs, outputs: inputs[1:] == [(1,), *condition] and outputs == inputs[:1],
+        f"{wanted} as inputs, and one output of the data's shape: build it with num_classes={num_classes}",
+    )
 
 
 def spaced_angles(n: Any, seed: keras.random.SeedGenerator) -> Any:
@@ -92,9 +106,6 @@ def velocity_loss(
     angle = spaced_angles(n, seed)
     angle_of_value = ops.reshape(angle, (-1, *[1] * (len(clean.shape) - 1)))
     noise = keras.random.normal(ops.shape(clean), dtype="float32", seed=seed)
-    inputs = [schedule.mix(clean, noise, angle_of_value), angle]
-    if condition is not None:
-        kept = keras.random.uniform((n, 1), dtype="float32", seed=seed) >= label_dropout
-        inputs.append(condition * ops.cast(kept, "float32"))
-    predicted = network(inputs, training=training)
+    noisy = schedule.mix(clean, noise, angle_of_value)
+    predicted = network(network_inputs(noisy, angle, drop_condition(condition, label_dropout, seed)), training=training)
     return ops.mean(ops.square(predicted - schedule.velocity(clean, noise, angle_of_value)))

@@ -30,9 +30,9 @@ from keras import ops
 from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
-from imggen_lib.models.base import GenerativeModel, check_network, serialize
-from imggen_lib.models.blocks import predict
-from imggen_lib.models.ema import MovingAverage
+from imggen_lib.models.blocks import network_inputs, predict
+from imggen_lib.models.diffusion.objective import check_velocity_network
+from imggen_lib.models.guidance import GuidedModel, drop_condition
 
 __all__ = ["PREDICTIONS", "TIME_DENSITIES", "RectifiedFlow", "follow_velocity", "velocity_from"]
 
@@ -128,7 +128,7 @@ def follow_velocity(
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
-class RectifiedFlow(GenerativeModel):
+class RectifiedFlow(GuidedModel):
     """A rectified flow of images, with or without a condition.
 
     Parameters
@@ -144,12 +144,8 @@ class RectifiedFlow(GenerativeModel):
         What the network predicts, one of ``PREDICTIONS``. The loss is the mean squared error of it.
     time_density : str
         One of ``TIME_DENSITIES``.
-    label_dropout : float
-        Fraction of the images whose condition is set to zero in training, in [0, 1].
-    ema_momentum : float
-        Momentum of the moving average of the weights, in [0, 1].
-    seed : int
-        Of times, noise and label dropout in training.
+    **options
+        ``label_dropout``, ``ema_momentum`` and ``seed``, as in :class:`imggen_lib.models.guidance.GuidedModel`.
 
     Raises
     ------
@@ -166,8 +162,6 @@ class RectifiedFlow(GenerativeModel):
     (3, 8, 8, 1)
     """
 
-    average: MovingAverage
-
     def __init__(
         self,
         network: keras.Model,
@@ -175,39 +169,17 @@ class RectifiedFlow(GenerativeModel):
         num_classes: int | None = None,
         prediction: str = "velocity",
         time_density: str = "uniform",
-        label_dropout: float = 0.1,
-        ema_momentum: float = 0.999,
-        seed: int = 0,
-        **kwargs: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(num_classes=num_classes, **kwargs)
-        condition = [] if num_classes is None else [(num_classes,)]
-        check_network(
-            network,
-            lambda inputs, outputs: inputs[1:] == [(1,), *condition] and outputs == inputs[:1],
-            f"noisy data, angles (1,) and the condition, if there is one, as inputs, and one output of the data's shape: "
-            f"build it with num_classes={num_classes}",
-        )
-        self.network = network
+        check_velocity_network(network, num_classes)
+        super().__init__(network, num_classes=num_classes, **options)
         self.prediction = validate.choice(prediction, "prediction", PREDICTIONS)
         self.time_density = validate.choice(time_density, "time_density", TIME_DENSITIES)
-        self.label_dropout = validate.real(label_dropout, "label_dropout", minimum=0, maximum=1)
-        self.average = MovingAverage(network, ema_momentum)
-        self.ema_momentum = ema_momentum
-        self.seed = validate.integer(seed, "seed", minimum=0)
-        self.noise = keras.random.SeedGenerator(seed)
-        self.accepts_guidance = num_classes is not None
-        self.built = True
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the images."""
         return tuple(self.network.inputs[0].shape[1:])
-
-    @property
-    def ema_source(self) -> keras.Model:
-        """The network: samples come from the average of its weights."""
-        return self.network
 
     def to_data(self, images: Any) -> Any:
         """Return what is modelled, given images in [0, 1] as a tensor: here, the images on the scale [-1, 1]."""
@@ -234,10 +206,8 @@ class RectifiedFlow(GenerativeModel):
         time = self.times(n)
         t = ops.reshape(time, (-1, *[1] * (len(clean.shape) - 1)))
         noise = keras.random.normal(ops.shape(clean), dtype="float32", seed=self.noise)
-        inputs = [(1 - t) * clean + t * noise, time * (math.pi / 2)]
-        if condition is not None:
-            kept = keras.random.uniform((n, 1), dtype="float32", seed=self.noise) >= self.label_dropout
-            inputs.append(condition * ops.cast(kept, "float32"))
+        condition = drop_condition(condition, self.label_dropout, self.noise)
+        inputs = network_inputs((1 - t) * clean + t * noise, time * (math.pi / 2), condition)
         target = {"velocity": noise - clean, "noise": noise, "image": clean}[self.prediction]
         return ops.mean(ops.square(self.network(inputs, training=training) - target))
 
@@ -266,21 +236,15 @@ class RectifiedFlow(GenerativeModel):
             As in :meth:`sample`.
         """
         guidance_scale = validate.real(guidance_scale, "guidance_scale", minimum=0)
-        condition = self.condition_rows(labels, len(noisy))
-        negative = self.condition_rows(negative_labels, len(noisy))
-        if condition is None or guidance_scale == 0:
-            return self._velocity(noisy, time, negative)
-        conditional = self._velocity(noisy, time, condition)
-        if guidance_scale == 1:
-            return conditional
-        without = self._velocity(noisy, time, negative)
-        return without + guidance_scale * (conditional - without)
+        n = len(noisy)
+        angles = np.full((n, 1), time * math.pi / 2, np.float32)
 
-    def _velocity(self, noisy: NDArray[Any], time: float, condition: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        inputs = [noisy, np.full((len(noisy), 1), time * math.pi / 2, np.float32)]
-        if self.num_classes is not None:
-            inputs.append(np.zeros((len(noisy), self.num_classes), np.float32) if condition is None else condition)
-        return velocity_from(predict(self.average.network, inputs), noisy, time, self.prediction)
+        def velocity(condition: NDArray[np.float32] | None) -> NDArray[np.float32]:
+            inputs = network_inputs(noisy, angles, self.rows_or_zeros(condition, n))
+            return velocity_from(predict(self.average.network, inputs), noisy, time, self.prediction)
+
+        condition, negative = (self.condition_rows(rows, n) for rows in (labels, negative_labels))
+        return self.guided(velocity, condition, guidance_scale, negative)
 
     def sample(  # type: ignore[override]  # options by name, where the base class takes any
         self,
@@ -342,6 +306,4 @@ class RectifiedFlow(GenerativeModel):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that :meth:`from_config` builds the same model from."""
-        names = ("prediction", "time_density", "label_dropout", "ema_momentum", "seed")
-        options = {name: getattr(self, name) for name in names}
-        return {**super().get_config(), "network": serialize(self.network), **options}
+        return {**super().get_config(), "prediction": self.prediction, "time_density": self.time_density}

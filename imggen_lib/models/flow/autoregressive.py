@@ -9,7 +9,14 @@ from keras import layers, ops
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.flow.layers import Invertible
-from imggen_lib.models.transformer import Cache, Positions, TransformerBlock, image_to_patches, patches_to_image
+from imggen_lib.models.guidance import guide
+from imggen_lib.models.transformer import (
+    Positions,
+    TransformerBlock,
+    for_each_token,
+    image_to_patches,
+    patches_to_image,
+)
 
 __all__ = ["AutoregressiveTransform", "Patches"]
 
@@ -131,12 +138,12 @@ class AutoregressiveTransform(Invertible):
         super().build(x_shape)
 
     def _tokens(self, x: Any, positions: Any, condition: Any) -> Any:
-        tokens = self.to_tokens(x) + positions
+        tokens = for_each_token(self.to_tokens, x) + positions
         return tokens if condition is None else tokens + ops.expand_dims(self.condition_layer(condition), 1)
 
     def _parameters(self, tokens: Any) -> tuple[Any, Any]:
         """Return log-scale and shift of the patch after each token."""
-        scale, shift = ops.split(self.to_parameters(self.norm(tokens)), 2, axis=-1)
+        scale, shift = ops.split(for_each_token(self.to_parameters, self.norm(tokens)), 2, axis=-1)
         return self.scale_bound * ops.tanh(scale / self.scale_bound), shift
 
     def call(self, x: Any, condition: Any = None) -> tuple[Any, Any]:
@@ -150,33 +157,51 @@ class AutoregressiveTransform(Invertible):
         y = (x - shift) * ops.exp(-scale)
         return ops.flip(y, axis=1) if self.backwards else y, -ops.sum(scale, axis=(1, 2))
 
-    def invert(self, y: Any, condition: Any = None, *, guidance_scale: float = 1.0) -> Any:
+    def compute_output_shape(self, x_shape: Any, condition_shape: Any = None) -> tuple[Any, Any]:
+        """Return the shapes of the outputs, so that Keras need not evaluate the layer to build a network."""
+        return x_shape, x_shape[:1]
+
+    def invert(self, y: Any, condition: Any = None, *, guidance_scale: Any = None) -> Any:
         r"""Return the patches that are transformed to ``y``, one patch after the other.
 
-        With a ``guidance_scale`` w other than 1, log-scale and shift are extrapolated from those without to those with the
-        condition, as in classifier-free guidance: :math:`\mu = \mu_\emptyset + w (\mu_c - \mu_\emptyset)`.
+        With a ``guidance_scale`` w, a number or a tensor ``(n, 1)``, log-scale and shift are extrapolated as in
+        classifier-free guidance, from those without to those with the condition:
+
+        .. math:: \mu = \mu_\emptyset + w\,(\mu_c - \mu_\emptyset) .
         """
         y = ops.flip(y, axis=1) if self.backwards else y
+        n, length = ops.shape(y)[0], y.shape[1]
         conditions = [condition]
-        if condition is not None and guidance_scale != 1:
+        if guidance_scale is not None:
             conditions.append(ops.zeros_like(condition))
-        caches: list[list[Cache]] = [[{} for _ in self.blocks] for _ in conditions]
-        patches = [y[:, :1]]
-        for index in range(y.shape[1] - 1):
+            guidance_scale = ops.reshape(guidance_scale, (-1, 1, 1))
+        caches = [[block.attention.empty_cache(n, length) for block in self.blocks] for _ in conditions]
+
+        def next_patch(index: Any, state: tuple[Any, Any]) -> tuple[Any, Any]:
+            patches, caches = state
             found = []
             for which, blocks in zip(conditions, caches, strict=True):
-                token = self._tokens(patches[-1], self.positions.table[index : index + 1], which)
+                position = ops.take(self.positions.table, index, axis=0)
+                token = self._tokens(_patch(patches, index), position, which)
                 for block, cache in zip(self.blocks, blocks, strict=True):
-                    token = block.step(token, cache)
+                    token = block.step(token, index, cache)
                 found.append(self._parameters(token))
             scale, shift = found[0]
-            if len(found) == 2:
-                scale, shift = (without + guidance_scale * (part - without) for part, without in zip(*found, strict=True))
-            patches.append(y[:, index + 1 : index + 2] * ops.exp(scale) + shift)
-        x = ops.concatenate(patches, axis=1)
+            if guidance_scale is not None:
+                scale, shift = (guide(part, without, guidance_scale) for part, without in zip(*found, strict=True))
+            following = _patch(y, index + 1) * ops.exp(scale) + shift
+            return ops.slice_update(patches, (0, index + 1, 0), following), caches
+
+        # A loop of the backend: compiled once, and not once for each patch. The first patch of y is that of x.
+        x, _ = ops.fori_loop(0, length - 1, next_patch, (y, caches))
         return ops.flip(x, axis=1) if self.backwards else x
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that build the same layer."""
         names = ("width", "depth", "heads", "backwards", "scale_bound")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def _patch(patches: Any, index: Any) -> Any:
+    """Return one of the patches ``(n, patches, values)`` as ``(n, 1, values)``."""
+    return ops.expand_dims(ops.take(patches, index, axis=1), 1)

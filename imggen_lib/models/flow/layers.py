@@ -219,6 +219,10 @@ class Coupling(Invertible):
         kept, changed, scale, shift = self._split(ops.matmul(x, self.rotation), condition)
         return ops.concatenate([kept, changed * ops.exp(scale) + shift], axis=-1), ops.sum(scale, axis=(1, 2, 3))
 
+    def compute_output_shape(self, x_shape: Any, condition_shape: Any = None) -> tuple[Any, Any]:
+        """Return the shapes of the outputs, so that Keras need not evaluate the layer to build a network."""
+        return x_shape, x_shape[:1]
+
     def invert(self, y: Any, condition: Any = None) -> Any:
         """Undo shift and scale, then the rotation."""
         kept, changed, scale, shift = self._split(y, condition)

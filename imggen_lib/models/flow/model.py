@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.base import GenerativeModel, check_network, serialize
-from imggen_lib.models.blocks import predict
+from imggen_lib.models.blocks import network_inputs, predict
 from imggen_lib.models.ema import MovingAverage
 from imggen_lib.models.flow.dequantization import images_to_logits, logits_to_images
 from imggen_lib.models.flow.layers import Augment, Coupling, Squeeze, Standardise, invert_network, invertible_layers
@@ -74,11 +74,9 @@ def flow_network(
     [(None, 4, 4, 4), (None,)]
     """
     height, width, channels = validate.image_shape(image_shape)
-    inputs = [keras.Input((height, width, channels), name="image", dtype="float32")]
-    condition = None
+    image, condition, border = keras.Input((height, width, channels), name="image", dtype="float32"), None, None
     if validate.condition_size(num_classes):
         condition = keras.Input((num_classes,), name="condition", dtype="float32")
-        inputs.append(condition)
     chain = [Standardise(name="standardise_image", dtype="float32")]
     for level, count in enumerate(filters):
         chain.append(Squeeze(name=f"squeeze_{level}", dtype="float32"))
@@ -86,16 +84,15 @@ def flow_network(
             name_of_layer = f"coupling_{level}_{index}"
             chain.append(Coupling(count, seed=100 * level + index, name=name_of_layer, dtype="float32"))
     chain.append(Standardise(name="standardise_latent", dtype="float32"))
-    x, total = inputs[0], 0.0
+    x, total = image, 0.0
     rows, columns = (-size % 2 ** len(filters) for size in (height, width))
     if rows or columns:
         border = keras.Input((height + rows, width + columns, channels), name="border", dtype="float32")
-        inputs.append(border)
         x, total = Augment(rows, columns, name="augment", dtype="float32")(x, border=border)
     for layer in chain:
         x, log_det = layer(x, condition)
         total = total + log_det
-    return keras.Model(inputs if len(inputs) > 1 else inputs[0], [x, total], name=name)
+    return keras.Model(network_inputs(image, condition, border), [x, total], name=name)
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -186,7 +183,7 @@ class Flow(GenerativeModel):
         border = None
         if self.border_shape is not None:
             border = keras.random.normal((ops.shape(images)[0], *self.border_shape), dtype="float32", seed=self.noise)
-        latent, network_log_det = self.network(_network_inputs(logits, condition, border), training=training)
+        latent, network_log_det = self.network(network_inputs(logits, condition, border), training=training)
         log_density = _normal_log_density(latent) + network_log_det + log_det
         return -ops.mean(log_density) / math.prod(self.image_shape)
 
@@ -223,7 +220,7 @@ class Flow(GenerativeModel):
         border = None
         if self.border_shape is not None:
             border = rng.standard_normal((len(images), *self.border_shape)).astype(np.float32)
-        latent, network_log_det = predict(self.average.network, _network_inputs(logits, condition, border))
+        latent, network_log_det = predict(self.average.network, network_inputs(logits, condition, border))
         return ops.convert_to_numpy(_normal_log_density(latent)) + network_log_det + log_det
 
     def generate(self, latent: ArrayLike, *, labels: ArrayLike | None = None) -> NDArray[np.float32]:
@@ -268,12 +265,6 @@ class Flow(GenerativeModel):
         """Return the arguments that :meth:`from_config` builds the same model from."""
         network = serialize(self.network)
         return {**super().get_config(), "network": network, "ema_momentum": self.ema_momentum, "seed": self.seed}
-
-
-def _network_inputs(*inputs: Any) -> Any:
-    """Return the inputs that are not None as Keras takes them: a list, or the only one."""
-    given = [value for value in inputs if value is not None]
-    return given if len(given) > 1 else given[0]
 
 
 def _normal_log_density(z: Any) -> Any:

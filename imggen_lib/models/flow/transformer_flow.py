@@ -9,6 +9,7 @@ follows from the gradient of the log-density (Tweedie's formula):
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -20,17 +21,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib import backend
-from imggen_lib.models.base import GenerativeModel, check_network, serialize
-from imggen_lib.models.blocks import predict
-from imggen_lib.models.ema import MovingAverage
+from imggen_lib.models.base import check_network
+from imggen_lib.models.blocks import network_inputs, predict
 from imggen_lib.models.flow.autoregressive import AutoregressiveTransform, Patches
 from imggen_lib.models.flow.layers import invertible_layers
+from imggen_lib.models.guidance import GuidedModel, drop_condition
 
 __all__ = ["TransformerFlow", "transformer_flow_network"]
 
 #: Images that are sampled, or denoised, at a time.
-SAMPLE_BATCH = 1000
-DENOISE_BATCH = 250
+SAMPLE_BATCH = 250
 
 
 def transformer_flow_network(
@@ -81,23 +81,21 @@ def transformer_flow_network(
     shape = validate.image_shape(image_shape)
     if any(size % validate.integer(patch_size, "patch_size") for size in shape[:2]):
         raise ValueError(f"image_shape is {shape} and patch_size is {patch_size}; expected a divisor of height and width")
-    inputs = [keras.Input(shape, name="image", dtype="float32")]
-    condition = None
+    image, condition = keras.Input(shape, name="image", dtype="float32"), None
     if validate.condition_size(num_classes):
         condition = keras.Input((num_classes,), name="condition", dtype="float32")
-        inputs.append(condition)
-    x, total = Patches(patch_size, name="patches", dtype="float32")(inputs[0])
+    x, total = Patches(patch_size, name="patches", dtype="float32")(image)
     for index in range(validate.integer(transforms, "transforms")):
         layer = AutoregressiveTransform(
             width, depth=depth, heads=heads, backwards=index % 2 == 1, name=f"transform_{index}", dtype="float32"
         )
         x, log_det = layer(x, condition)
         total = total + log_det
-    return keras.Model(inputs if len(inputs) > 1 else inputs[0], [x, total], name=name)
+    return keras.Model(network_inputs(image, condition), [x, total], name=name)
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
-class TransformerFlow(GenerativeModel):
+class TransformerFlow(GuidedModel):
     """A normalizing flow on patches of noisy images, with or without classes.
 
     The likelihood of the *noisy* image is exact. It is not that of the 8-bit image, so it cannot be compared with the bits
@@ -114,12 +112,8 @@ class TransformerFlow(GenerativeModel):
         same value.
     noise_std : float
         Standard deviation of the noise on the scale [-1, 1]; positive.
-    label_dropout : float
-        Fraction of the images whose condition is set to zero in training, in [0, 1].
-    ema_momentum : float
-        Momentum of the moving average of the weights, in [0, 1]. Sampling and ``log_prob`` use the average.
-    seed : int
-        Of the noise and the label dropout in training.
+    **options
+        ``label_dropout``, ``ema_momentum`` and ``seed``, as in :class:`imggen_lib.models.guidance.GuidedModel`.
 
     Raises
     ------
@@ -141,8 +135,6 @@ class TransformerFlow(GenerativeModel):
     (3, 8, 8, 1)
     """
 
-    average: MovingAverage
-
     def __init__(
         self,
         network: keras.Model,
@@ -150,12 +142,8 @@ class TransformerFlow(GenerativeModel):
         image_shape: Sequence[int] | None = None,
         num_classes: int | None = None,
         noise_std: float = 0.1,
-        label_dropout: float = 0.1,
-        ema_momentum: float = 0.999,
-        seed: int = 0,
-        **kwargs: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(num_classes=num_classes, **kwargs)
         others = [] if num_classes is None else [(num_classes,)]
         chain = invertible_layers(network)
         check_network(
@@ -164,39 +152,46 @@ class TransformerFlow(GenerativeModel):
             "a chain of invertible layers, conditional if num_classes is given: use transformer_flow_network with "
             f"num_classes={num_classes}",
         )
+        super().__init__(network, num_classes=num_classes, **options)
         whole = tuple(network.inputs[0].shape[1:])
         self.size = whole if image_shape is None else validate.image_shape(image_shape)
         if self.size[2] != whole[2] or self.size[0] > whole[0] or self.size[1] > whole[1]:
             raise ValueError(f"image_shape is {self.size} and the network takes {whole}; expected no larger image")
         self.border = ((0, 0), (0, whole[0] - self.size[0]), (0, whole[1] - self.size[1]), (0, 0))
-        self.network = network
         self.noise_std = validate.real(noise_std, "noise_std", minimum=1e-6)
-        self.label_dropout = validate.real(label_dropout, "label_dropout", minimum=0, maximum=1)
-        self.average = MovingAverage(network, ema_momentum)
-        self.ema_momentum = ema_momentum
-        self.seed = validate.integer(seed, "seed", minimum=0)
-        self.noise = keras.random.SeedGenerator(seed)
-        self.accepts_guidance = num_classes is not None
-        self.built = True
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the images."""
         return self.size
 
-    @property
-    def ema_source(self) -> keras.Model:
-        """The network: samples and densities come from the average of its weights."""
-        return self.network
+    # Networks that are compiled when they are first used. Their weights are those of the average. Keras does not find
+    # them in cached properties, so it does not save these weights a second time.
+
+    @functools.cached_property
+    def _inverse(self) -> keras.Model:
+        return self._network_of(_Inverse(self.average.network), self.network.outputs[0])
+
+    @functools.cached_property
+    def _guided_inverse(self) -> keras.Model:
+        return self._network_of(_Inverse(self.average.network), self.network.outputs[0], keras.Input((1,), name="scale"))
+
+    @functools.cached_property
+    def _denoiser(self) -> keras.Model:
+        return self._network_of(_Denoiser(self.average.network, self.noise_std), self.network.inputs[0])
+
+    def _network_of(self, layer: keras.Layer, like: Any, *others: Any) -> keras.Model:
+        """Return a network of one layer, from values of the shape of a tensor, the condition, and other inputs."""
+        condition = [] if self.num_classes is None else [keras.Input((self.num_classes,), name="condition")]
+        inputs = [keras.Input(like.shape[1:], name="values"), *condition, *others]
+        return keras.Model(network_inputs(*inputs), layer(*inputs))
 
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the mean negative log-density of noisy images, in nats per value, on the scale [-1, 1]."""
         clean = ops.pad(2 * images - 1, self.border)
         noisy = clean + self.noise_std * keras.random.normal(ops.shape(clean), dtype="float32", seed=self.noise)
-        if condition is not None:
-            kept = keras.random.uniform((ops.shape(images)[0], 1), dtype="float32", seed=self.noise) >= self.label_dropout
-            condition = condition * ops.cast(kept, "float32")
-        latent, log_det = self.network(noisy if condition is None else [noisy, condition], training=training)
+        condition = drop_condition(condition, self.label_dropout, self.noise)
+        latent, log_det = self.network(network_inputs(noisy, condition), training=training)
         return -ops.mean(_normal_log_density(latent) + log_det) / math.prod(self.network.inputs[0].shape[1:])
 
     def log_prob(self, images: ArrayLike, *, seed: int, labels: ArrayLike | None = None) -> NDArray[np.float32]:
@@ -228,21 +223,15 @@ class TransformerFlow(GenerativeModel):
         rng = np.random.default_rng(validate.integer(seed, "seed", minimum=0))
         clean = np.pad(2 * checked.astype(np.float32) - 1, self.border)
         noise = rng.standard_normal(clean.shape).astype(np.float32)
-        condition = self._rows(self.condition_rows(labels, len(checked)), len(checked))
+        condition = self.rows_or_zeros(self.condition_rows(labels, len(checked)), len(checked))
         noisy = clean + self.noise_std * noise
-        latent, log_det = predict(self.average.network, noisy if condition is None else [noisy, condition])
+        latent, log_det = predict(self.average.network, network_inputs(noisy, condition))
         of_border = np.ones_like(noise)
         of_border[:, : self.size[0], : self.size[1]] = 0
         border = -0.5 * of_border * (noise**2 + math.log(2 * math.pi * self.noise_std**2))
         density = ops.convert_to_numpy(_normal_log_density(latent)) + log_det - border.sum(axis=(1, 2, 3))
         # In [0, 1] volumes are smaller than in [-1, 1].
         return density + math.prod(self.size) * math.log(2)
-
-    def _rows(self, condition: NDArray[np.float32] | None, n: int) -> NDArray[np.float32] | None:
-        """Return the condition, as zeros if a conditional model gets none."""
-        if condition is None and self.num_classes is not None:
-            return np.zeros((n, self.num_classes), np.float32)
-        return condition
 
     def denoise(self, noisy: NDArray[np.float32], *, labels: ArrayLike | None = None) -> NDArray[np.float32]:
         """Return the mean clean image for each noisy one, by Tweedie's formula.
@@ -259,20 +248,9 @@ class TransformerFlow(GenerativeModel):
         numpy.ndarray
             float32, of the shape of ``noisy``.
         """
-        condition = self._rows(self.condition_rows(labels, len(noisy)), len(noisy))
-        parts = []
-        for first in range(0, len(noisy), DENOISE_BATCH):
-            rows = slice(first, first + DENOISE_BATCH)
-            others = [] if condition is None else [ops.convert_to_tensor(condition[rows])]
-
-            def log_density(images: Any, others: list[Any] = others) -> Any:
-                latent, log_det = self.average.network([images, *others] if others else images, training=False)
-                return _normal_log_density(latent) + log_det
-
-            some = ops.convert_to_tensor(noisy[rows])
-            score = ops.convert_to_numpy(backend.input_gradient(log_density, some))
-            parts.append(noisy[rows] + self.noise_std**2 * score)
-        return np.concatenate(parts)
+        inputs = network_inputs(noisy, self.rows_or_zeros(self.condition_rows(labels, len(noisy)), len(noisy)))
+        # The compilation takes as long as the denoising of about a thousand images without it.
+        return predict(self._denoiser, inputs, batch_size=SAMPLE_BATCH, compiled=len(noisy) > 1000)
 
     def generate(
         self, latent: ArrayLike, *, labels: ArrayLike | None = None, guidance_scale: float = 1.0, denoise: bool = True
@@ -301,17 +279,12 @@ class TransformerFlow(GenerativeModel):
         if values.shape[1:] != shape:
             raise ValueError(f"latent has the shape {values.shape}; expected (n, {', '.join(map(str, shape))})")
         guidance_scale = validate.real(guidance_scale, "guidance_scale", minimum=0)
-        condition = self._rows(self.condition_rows(labels, len(values)), len(values))
-        parts = []
-        for first in range(0, len(values), SAMPLE_BATCH):
-            rows = slice(first, first + SAMPLE_BATCH)
-            x = ops.convert_to_tensor(values[rows])
-            some = None if condition is None else ops.convert_to_tensor(condition[rows])
-            for layer in reversed(invertible_layers(self.average.network)):
-                options = {"guidance_scale": guidance_scale} if isinstance(layer, AutoregressiveTransform) else {}
-                x = layer.invert(x, some, **options)
-            parts.append(ops.convert_to_numpy(x))
-        images = np.concatenate(parts)
+        condition = self.rows_or_zeros(self.condition_rows(labels, len(values)), len(values))
+        if condition is None or guidance_scale == 1:
+            inverse, scales = self._inverse, None
+        else:
+            inverse, scales = self._guided_inverse, np.full((len(values), 1), guidance_scale, np.float32)
+        images = predict(inverse, network_inputs(values, condition, scales), batch_size=SAMPLE_BATCH)
         if denoise:
             images = self.denoise(images, labels=labels)
         return np.asarray((images[:, : self.size[0], : self.size[1]] + 1) / 2, np.float32)
@@ -356,8 +329,48 @@ class TransformerFlow(GenerativeModel):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that :meth:`from_config` builds the same model from."""
-        options = {name: getattr(self, name) for name in ("noise_std", "label_dropout", "ema_momentum", "seed")}
-        return {**super().get_config(), "network": serialize(self.network), "image_shape": self.size, **options}
+        return {**super().get_config(), "image_shape": self.size, "noise_std": self.noise_std}
+
+
+class _Inverse(keras.Layer):
+    """The inverse of a chain of invertible layers: from latent values to noisy images."""
+
+    def __init__(self, chain: keras.Model) -> None:
+        super().__init__(dtype="float32")
+        self.chain = chain
+
+    def call(self, latent: Any, condition: Any = None, guidance_scale: Any = None) -> Any:
+        """Return the images ``(n, height, width, channels)``."""
+        for layer in reversed(invertible_layers(self.chain)):
+            options = {"guidance_scale": guidance_scale} if isinstance(layer, AutoregressiveTransform) else {}
+            latent = layer.invert(latent, condition, **options)
+        return latent
+
+    def compute_output_shape(self, *shapes: Any) -> Any:
+        """Return the shape of the images. Without this method, Keras would evaluate the layer once more."""
+        return self.chain.inputs[0].shape
+
+
+class _Denoiser(keras.Layer):
+    """Tweedie's formula: from noisy images to the mean clean images."""
+
+    def __init__(self, chain: keras.Model, noise_std: float) -> None:
+        super().__init__(dtype="float32")
+        self.chain = chain
+        self.noise_std = noise_std
+
+    def call(self, noisy: Any, condition: Any = None) -> Any:
+        """Return the images ``(n, height, width, channels)``."""
+
+        def log_density(images: Any) -> Any:
+            latent, log_det = self.chain(network_inputs(images, condition), training=False)
+            return _normal_log_density(latent) + log_det
+
+        return noisy + self.noise_std**2 * backend.input_gradient(log_density, noisy)
+
+    def compute_output_shape(self, *shapes: Any) -> Any:
+        """Return the shape of the images."""
+        return self.chain.inputs[0].shape
 
 
 def _normal_log_density(z: Any) -> Any:

@@ -9,7 +9,8 @@ import keras
 from keras import layers, ops
 
 from imggen_lib import _validation as validate
-from imggen_lib.models.transformer import Cache, Positions, TransformerBlock
+from imggen_lib.models.blocks import network_inputs
+from imggen_lib.models.transformer import Cache, Positions, TransformerBlock, for_each_token
 
 __all__ = ["TokenPredictor", "token_network"]
 
@@ -94,13 +95,19 @@ class TokenPredictor(layers.Layer):
             x = ops.concatenate([ops.cast(prefix, x.dtype), x], axis=1)
         for block in self.blocks:
             x = block(x, vector)
-        return self.to_logits(self.norm(x[:, -length:]))
+        return for_each_token(self.to_logits, self.norm(x[:, -length:]))
 
-    def start(self, vector: Any = None, prefix: Any = None) -> list[Cache]:
-        """Return the caches of the blocks before the first token of a causal predictor; see :meth:`step`."""
-        caches: list[Cache] = [{} for _ in self.blocks]
-        for index in range(0 if prefix is None else prefix.shape[1]):
-            self._through_blocks(prefix[:, index : index + 1], caches, vector)
+    def compute_output_shape(self, tokens_shape: Any, vector_shape: Any = None, prefix_shape: Any = None) -> Any:
+        """Return the shape of the logits, so that Keras need not evaluate the layer to build a network."""
+        return (*tokens_shape, self.num_codes)
+
+    def start(self, n: int, vector: Any = None, prefix: Any = None) -> list[Cache]:
+        """Return the caches of a causal predictor's blocks for n sequences before their first tokens; see :meth:`step`."""
+        before = 0 if prefix is None else prefix.shape[1]
+        length = before + self.positions.table.shape[0]
+        caches = [block.attention.empty_cache(n, length) for block in self.blocks]
+        for index in range(before):
+            self._through_blocks(prefix[:, index : index + 1], index, caches, vector)
         return caches
 
     def step(self, previous: Any, index: int, caches: list[Cache], vector: Any = None) -> Any:
@@ -111,22 +118,24 @@ class TokenPredictor(layers.Layer):
         Examples
         --------
         >>> layer, tokens = TokenPredictor(4, width=8, depth=1, heads=2, causal=True), ops.convert_to_tensor([[1, 2, 3]])
-        >>> whole, caches = layer(tokens), layer.start()
+        >>> whole, caches = layer(tokens), layer.start(1)
         >>> before = ops.convert_to_tensor([[4, 1, 2]])
         >>> steps = [layer.step(before[:, i : i + 1], i, caches) for i in range(3)]
         >>> bool(ops.all(abs(ops.concatenate(steps, axis=1) - whole) < 1e-5))
         True
         """
         x = self._vectors(previous, self.positions.table[index : index + 1], vector)
-        return self.to_logits(self.norm(self._through_blocks(x, caches, vector)))
+        # A prefix comes before the tokens.
+        before = caches[0]["keys"].shape[2] - self.positions.table.shape[0]
+        return for_each_token(self.to_logits, self.norm(self._through_blocks(x, before + index, caches, vector)))
 
     def _vectors(self, tokens: Any, positions: Any, vector: Any) -> Any:
         x = ops.take(self.table, tokens, axis=0) + positions
         return x if vector is None else x + ops.expand_dims(vector, 1)
 
-    def _through_blocks(self, x: Any, caches: list[Cache], vector: Any) -> Any:
+    def _through_blocks(self, x: Any, index: int, caches: list[Cache], vector: Any) -> Any:
         for block, cache in zip(self.blocks, caches, strict=True):
-            x = block.step(x, cache, vector)
+            x = block.step(x, index, cache, vector)
         return x
 
     def get_config(self) -> dict[str, Any]:
@@ -193,10 +202,9 @@ def token_network(
     """
     rows, columns = validate.pair(token_shape, "token_shape")
     tokens = keras.Input((rows * columns,), dtype="int32", name="tokens")
-    inputs, vector, prefix = [tokens], None, None
+    condition, vector, prefix = None, None, None
     if validate.condition_size(num_classes):
         condition = keras.Input((num_classes,), dtype="float32", name="condition")
-        inputs.append(condition)
         if condition_embedding is None:
             condition_embedding = layers.Dense(width, use_bias=False, name="condition_embedding")
         found = condition_embedding(condition)
@@ -208,7 +216,7 @@ def token_network(
             )
     predictor = TokenPredictor(num_codes, width=width, depth=depth, heads=heads, causal=causal, name="predictor")
     logits = predictor(tokens, vector, prefix)
-    return keras.Model(inputs if len(inputs) > 1 else tokens, logits, name=name)
+    return keras.Model(network_inputs(tokens, condition), logits, name=name)
 
 
 def vector_and_prefix(tensors: Sequence[Any]) -> tuple[Any, Any]:

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 
 from imggen_lib import _validation as validate
-from imggen_lib.models.base import GenerativeModel, check_network, serialize
-from imggen_lib.models.blocks import predict
-from imggen_lib.models.ema import MovingAverage
+from imggen_lib.models.base import check_network, serialize
+from imggen_lib.models.blocks import network_inputs, predict
+from imggen_lib.models.guidance import GuidedModel, drop_condition, guide
 from imggen_lib.models.vq.autoencoder import TokenAutoencoder, checked_tokens
 from imggen_lib.models.vq.network import network_predictor
 
@@ -82,7 +82,7 @@ def token_log_probabilities(logits: NDArray[np.floating], tokens: NDArray[np.int
     return np.take_along_axis(log_p, tokens[..., np.newaxis], axis=-1)[..., 0]
 
 
-class TokenPrior(GenerativeModel):
+class TokenPrior(GuidedModel):
     """The base of both transformers over the tokens of a :class:`imggen_lib.models.vq.autoencoder.TokenAutoencoder`.
 
     A subclass defines whether the network is causal, the loss of a batch of tokens, their log-probability, and how tokens
@@ -104,12 +104,8 @@ class TokenPrior(GenerativeModel):
         same value.
     train_autoencoder : bool
         Whether the autoencoder is trained as well.
-    label_dropout : float
-        Fraction of the images whose condition is set to zero in training, in [0, 1]. Guidance needs it.
-    ema_momentum : float
-        Momentum of the moving average of the network's weights, in [0, 1]. Sampling and probabilities use the average.
-    seed : int
-        Of the label dropout, and of the masks, in training.
+    **options
+        ``label_dropout``, ``ema_momentum`` and ``seed``, as in :class:`imggen_lib.models.guidance.GuidedModel`.
 
     Raises
     ------
@@ -125,7 +121,6 @@ class TokenPrior(GenerativeModel):
     (True, False)
     """
 
-    average: MovingAverage
     #: Whether the network must be causal.
     causal: ClassVar[bool]
 
@@ -136,12 +131,8 @@ class TokenPrior(GenerativeModel):
         *,
         num_classes: int | None = None,
         train_autoencoder: bool = False,
-        label_dropout: float = 0.1,
-        ema_momentum: float = 0.999,
-        seed: int = 0,
-        **kwargs: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(num_classes=num_classes, **kwargs)
         if not isinstance(autoencoder, TokenAutoencoder):
             raise TypeError(f"autoencoder is a {type(autoencoder).__name__}; expected a TokenAutoencoder")
         length, codes = math.prod(autoencoder.token_shape), autoencoder.num_codes
@@ -153,21 +144,14 @@ class TokenPrior(GenerativeModel):
             f"{expected[0]} to {expected[1]}: use token_network with the token_shape and num_codes of the autoencoder, "
             f"causal={self.causal} and num_classes={num_classes}",
         )
-        self.network = network
+        super().__init__(network, num_classes=num_classes, **options)
         self.autoencoder: Any = TokenAutoencoder.from_config(autoencoder.get_config())
         self.autoencoder.set_weights(autoencoder.get_weights())
         self.train_autoencoder = bool(train_autoencoder)
         self.autoencoder.trainable = self.train_autoencoder
-        self.label_dropout = validate.real(label_dropout, "label_dropout", minimum=0, maximum=1)
-        self.average = MovingAverage(network, ema_momentum)
-        self.ema_momentum = ema_momentum
-        self.seed = validate.integer(seed, "seed", minimum=0)
-        self.noise = keras.random.SeedGenerator(seed)
-        self.accepts_guidance = num_classes is not None
         if self.train_autoencoder:
             self.token_tracker = keras.metrics.Mean(name="cross_entropy")
             self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction")
-        self.built = True
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -184,11 +168,6 @@ class TokenPrior(GenerativeModel):
         """Number of codes."""
         return self.autoencoder.num_codes
 
-    @property
-    def ema_source(self) -> keras.Model:
-        """The network: samples and probabilities come from the average of its weights."""
-        return self.network
-
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the cross-entropy in nats per predicted token; plus the autoencoder's loss if it is trained as well."""
         if self.train_autoencoder:
@@ -196,9 +175,8 @@ class TokenPrior(GenerativeModel):
         else:
             tokens = self.autoencoder.tokens_of(images)
         tokens = ops.reshape(tokens, (-1, math.prod(self.token_shape)))
-        if condition is not None and training:
-            kept = keras.random.uniform((ops.shape(images)[0], 1), dtype="float32", seed=self.noise) >= self.label_dropout
-            condition = condition * ops.cast(kept, "float32")
+        if training:
+            condition = drop_condition(condition, self.label_dropout, self.noise)
         loss = self._cross_entropy(tokens, condition, training=training)
         if not self.train_autoencoder:
             return loss
@@ -212,7 +190,7 @@ class TokenPrior(GenerativeModel):
 
     def _token_losses(self, inputs: Any, tokens: Any, condition: Any, *, training: bool) -> Any:
         """Return the cross-entropy ``(n, N)`` of each token, predicted from the tokens ``inputs``."""
-        logits = self.network(inputs if condition is None else [inputs, condition], training=training)
+        logits = self.network(network_inputs(inputs, condition), training=training)
         return ops.sparse_categorical_crossentropy(tokens, logits, from_logits=True)
 
     def logits(
@@ -253,7 +231,7 @@ class TokenPrior(GenerativeModel):
     ) -> NDArray[np.float32]:
         """Return logits ``(n, N, K)`` for tokens ``(n, N)``."""
         network = self.average.network
-        return guided([predict(network, tokens if one is None else [tokens, one]) for one in conditions], guidance_scale)
+        return guided([predict(network, network_inputs(tokens, one)) for one in conditions], guidance_scale)
 
     def _conditions(self, condition: NDArray[np.float32] | None, n: int, guidance_scale: float) -> list[Any]:
         """Return the conditions to evaluate the network with, for :func:`guided`: one, or one and zeros."""
@@ -262,7 +240,7 @@ class TokenPrior(GenerativeModel):
             if scale != 1:
                 raise ValueError(f"guidance_scale is {scale:g} and the model has no condition; expected 1")
             return [None]
-        none = np.zeros((n, self.num_classes), np.float32)
+        none = self.rows_or_zeros(None, n)
         if condition is None:
             return [none]
         return [condition] if scale == 1 else [condition, none]
@@ -360,14 +338,11 @@ class TokenPrior(GenerativeModel):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that :meth:`from_config` builds the same model from."""
-        parts = {"network": serialize(self.network), "autoencoder": serialize(self.autoencoder)}
-        options = {name: getattr(self, name) for name in ("train_autoencoder", "label_dropout", "ema_momentum", "seed")}
-        return {**super().get_config(), **parts, **options}
+        own = {"autoencoder": serialize(self.autoencoder), "train_autoencoder": self.train_autoencoder}
+        return {**super().get_config(), **own}
 
 
 def guided(logits: list[Any], guidance_scale: float) -> Any:
-    """Return the logits with a condition, or extrapolate to them from those without, if both are given."""
-    if len(logits) == 1:
-        return logits[0]
-    with_condition, without = logits
-    return without + guidance_scale * (with_condition - without)
+    """Return the only logits, or :func:`imggen_lib.models.guidance.guide` of those with and without a condition."""
+    with_condition, *without = logits
+    return guide(with_condition, without[0], guidance_scale) if without else with_condition

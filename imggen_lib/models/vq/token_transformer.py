@@ -105,7 +105,7 @@ class TokenTransformer(TokenPrior):
         uniform = rng.random((n, rows * columns))
         tokens = np.empty((n, rows * columns), np.int32)
         embedded = [embed_condition(network, condition) for condition in conditions]
-        caches = [predictor.start(vector, prefix) for vector, prefix in embedded]
+        caches = [predictor.start(n, vector, prefix) for vector, prefix in embedded]
         previous = np.full((n, 1), self.num_codes, np.int32)
         for index in range(rows * columns):
             token = ops.convert_to_tensor(previous)
