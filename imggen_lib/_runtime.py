@@ -66,7 +66,7 @@ _graph_setting_requested = False
 
 
 def _request_graph_setting() -> bool:
-    """Switch off the graph optimizer now if the backend is loaded, and when it is loaded otherwise."""
+    """Disable the graph optimizer now if the backend is loaded, otherwise when it is loaded."""
     global _graph_setting_requested
     _graph_setting_requested = True
     return "imggen_lib.backend" in sys.modules and _switch_off_graph_optimizer()

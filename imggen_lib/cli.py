@@ -1,4 +1,4 @@
-"""The command line: ``imggen list | estimate | train | sample | score``. Every error is one line that says what to do."""
+"""The command line: ``imggen list | estimate | train | sample | score``. Every error is one line and states what to do."""
 
 from __future__ import annotations
 
@@ -112,26 +112,26 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("model", metavar="MODEL", help=f"one of {', '.join(recipes.names())}")
     command.add_argument("-o", "--output", required=True, metavar="FILE.keras|FILE.npz", help=".npz: the weights alone")
     command.add_argument("--dataset", metavar="NAME", help="instead of the dataset of the profile")
-    command.add_argument("--images", metavar="DIR", help="train on the images in a folder of your own, with --size")
+    command.add_argument("--images", metavar="DIR", help="train on the images in a folder; needs --size")
     command.add_argument("--size", metavar="H[xW]", help="height and width that the images are resized to")
     command.add_argument("--mode", default="rgb", metavar="rgb|grey", help="(default: rgb)")
     command.add_argument("--fit", default="crop", metavar="crop|pad|resize", help="for other aspect ratios (default: crop)")
     command.add_argument("--profile", default="quick", metavar="quick|full", help="how long to train (default: quick)")
     command.add_argument("--num-steps", type=int, metavar="N", help="instead of the number of steps of the profile")
-    command.add_argument("--seconds", type=float, metavar="N", help="train that long instead of a number of steps")
+    command.add_argument("--seconds", type=float, metavar="N", help="train for N seconds instead of a number of steps")
     command.add_argument("--batch-size", type=int, metavar="N")
     command.add_argument("--learning-rate", type=float, metavar="X")
     command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override an option of the model, as latent_dim=32"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a model option, such as latent_dim=32"
     )
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, batches and noise (default: 0)")
     command.add_argument("--devices", type=int, default=1, metavar="N", help="share batches among N devices (JAX)")
     command.add_argument(
         "--coordinator", metavar="HOST:PORT", help="train in several processes: where process 0 runs, and a free port"
     )
-    command.add_argument("--num-processes", type=int, metavar="N", help="how many; --devices counts those of all processes")
-    command.add_argument("--process-id", type=int, metavar="K", help="0 to N-1, another in each process")
-    command.add_argument("--resume", action="store_true", help="go on with an interrupted training of this file")
+    command.add_argument("--num-processes", type=int, metavar="N", help="number; --devices counts those of all processes")
+    command.add_argument("--process-id", type=int, metavar="K", help="0 to N-1, different in each process")
+    command.add_argument("--resume", action="store_true", help="continue an interrupted training of this file")
     command.add_argument(
         "--autoencoder", metavar="MODEL|FILE", help="trained first stage of a model of tokens, whose weights it starts with"
     )
@@ -139,10 +139,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("sample", help="generate images")
     command.add_argument("model", metavar="MODEL|FILE", help="a shipped model, or a .keras or .npz file")
-    command.add_argument("-n", type=int, default=64, metavar="N", help="how many (default: 64)")
+    command.add_argument("-n", type=int, default=64, metavar="N", help="number of images (default: 64)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same images (default: 0)")
-    command.add_argument("--label", metavar="CLASS", help="only of this class (conditional models)")
-    command.add_argument("--caption", metavar="TEXT", help="what to show, such as 'a large red marble' (marble_diffusion)")
+    command.add_argument("--label", metavar="CLASS", help="generate this class only (conditional models)")
+    command.add_argument("--caption", metavar="TEXT", help="content, such as 'a large red marble' (marble_diffusion)")
     command.add_argument("--style", metavar="STYLE", help="drawing style of a caption's emoji, such as noto")
     command.add_argument("--guidance-scale", type=float, metavar="W", help="strength of the condition (diffusion models)")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz|FILE.png")
@@ -231,7 +231,7 @@ def _folder(arguments: argparse.Namespace) -> datasets.Dataset:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """Split KEY=VALUE. A value that Python reads as a literal is one; any other is a string."""
+    """Split KEY=VALUE. The value is a Python literal if it can be read as one, and a string otherwise."""
     key, equals, value = text.partition("=")
     if not (key.isidentifier() and equals):
         raise ValueError(f"--set is {text!r}; expected KEY=VALUE, such as latent_dim=32")
@@ -270,7 +270,7 @@ def _generative_model(name_or_path: str) -> Any:
 
 
 def _labels(arguments: argparse.Namespace, model: Any, n: int, seed: int) -> Any:
-    """Return the labels that the arguments ask for: classes, captions, or None."""
+    """Return the labels that the arguments specify: classes, captions, or None."""
     label, caption, name = arguments.label, arguments.caption, arguments.model
     if model.num_classes is None:
         if label is not None or caption is not None or arguments.style is not None:
@@ -294,7 +294,7 @@ def _with_style(caption: str | None, style: str, condition: datasets.Condition) 
     if condition.vocabulary != "captioned_emoji":
         raise ValueError("--style is for models of emoji; leave it out")
     if caption is None:
-        raise ValueError("--style is given without --caption; say what to draw, such as --caption 'a purple octopus'")
+        raise ValueError("--style is given without --caption; state the content, such as --caption 'a purple octopus'")
     return f"{caption}, {validate.choice(style, 'style', composed_emoji.STYLES)} style"
 
 

@@ -49,14 +49,14 @@ GUIDANCE_SCALE = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """Distances between images and real images, with everything needed to read them.
+    """Distances between images and real images, with everything needed to interpret them.
 
     Attributes
     ----------
     distance, kernel_distance : float
         Fréchet and kernel distance between the features of the images and those of the reference images.
     baseline, kernel_baseline : float
-        The same distances for as many other real images: what a perfect model would reach.
+        The same distances for as many other real images: the values of a perfect model.
     n, n_reference : int
         How many images, and how many reference images. Fréchet distances at different n are not comparable: the baseline
         shrinks as n grows.
@@ -203,7 +203,7 @@ def minimum_images(dimension: int) -> int:
     """Return how many images a Fréchet distance between features of a dimension needs: twice as many, and at least 500.
 
     With no more images than dimensions, the covariance of the features is singular and most of the distance is bias. With
-    twice as many, the covariance has full rank. Below 500 images the distance depends much on which images were chosen.
+    twice as many, the covariance has full rank. Below 500 images the distance depends strongly on the choice of images.
 
     Examples
     --------
@@ -263,7 +263,7 @@ def _real_images(against: Dataset | ArrayLike, rng: np.random.Generator) -> tupl
 
 
 def _warn(sets: _FeatureSets, minimum: int) -> None:
-    """Issue one warning of one line if the numbers of images limit what the score means."""
+    """Issue one warning of one line if there are too few images for a reliable score."""
     n, n_reference, parts = len(sets.images), len(sets.reference), []
     if sets.copies:
         parts.append(f"{sets.copies:,} of {n:,} images are exact copies of another image")
@@ -274,7 +274,7 @@ def _warn(sets: _FeatureSets, minimum: int) -> None:
     if n < sets.given:
         parts.append(f"{n:,} of the {sets.given:,} images are scored, because there are {n:,} real images for the baseline")
     if parts:
-        warnings.warn(f"this score means little: {'; '.join(parts)}", stacklevel=3)
+        warnings.warn(f"this score is unreliable: {'; '.join(parts)}", stacklevel=3)
 
 
 def features(images: ArrayLike, space: str = "fashion_mnist") -> NDArray[np.floating]:
@@ -314,7 +314,7 @@ def features(images: ArrayLike, space: str = "fashion_mnist") -> NDArray[np.floa
 
     Examples
     --------
-    Features tell classes apart: two trousers are closer than a trouser and a sneaker.
+    Features separate classes: two trousers are closer than a trouser and a sneaker.
 
     >>> from imggen_lib import datasets
     >>> clothes = datasets.load("fashion_mnist")
@@ -446,7 +446,7 @@ class Evaluation:
 
 
 def evaluate(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> Evaluation:
-    """Measure a trained model by what it was trained for.
+    """Measure the quality of a trained model, by the measure for its task.
 
     Classifiers: accuracy on the test images. Models conditioned on captions of marbles: the share of attributes that
     their samples show, for captions of the training set and for held-out ones. Other generative models: the
@@ -457,7 +457,7 @@ def evaluate(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> Evaluati
     model : keras.Model
         A model of :mod:`imggen_lib.models`.
     dataset : imggen_lib.datasets.Dataset
-        Whose test images count.
+        Its test images are the reference.
     seed : int
         Of the samples.
 
@@ -520,5 +520,5 @@ def _exam_of_marbles(seed: int) -> dict[str, _Exam]:
     return exams
 
 
-#: The exams by the module that encodes the captions.
+#: The evaluations of captions, by the module that encodes them.
 _EXAMS = {"marble_captions": _exam_of_marbles}

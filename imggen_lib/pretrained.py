@@ -99,7 +99,7 @@ def load(name_or_path: PathLike) -> keras.Model:
     Returns
     -------
     keras.Model
-        From a ``.keras`` file with the state of its optimizer, so that training can go on.
+        From a ``.keras`` file with the state of its optimizer, so that training can continue.
 
     Raises
     ------

@@ -174,7 +174,7 @@ def test_score_of_a_model_is_that_of_its_samples(folder, capsys, monkeypatch):
     assert cli.main(["score", "a.npz"]) == 0
     assert capsys.readouterr() == of_model
     assert of_model.err == (
-        "imggen: warning: this score means little: 20 different images are too few, expected at least 500\n"
+        "imggen: warning: this score is unreliable: 20 different images are too few, expected at least 500\n"
     )
 
 

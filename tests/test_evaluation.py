@@ -110,7 +110,7 @@ def test_too_few_images_and_copies_are_warned_about_in_one_line(clothes):
         found = evaluation.score(np.repeat(clothes.x_train[:1], 2, axis=0), clothes)
     (warning,) = caught
     assert str(warning.message) == (
-        "this score means little: 1 of 2 images are exact copies of another image; 1 different images are too few, "
+        "this score is unreliable: 1 of 2 images are exact copies of another image; 1 different images are too few, "
         "expected at least 500"
     )
     assert warning.filename == __file__
@@ -135,7 +135,7 @@ def test_a_random_subset_is_scored_if_there_are_fewer_real_images(column_means, 
         assert evaluation.score(clothes.x_train[1000:1800], few).n == 500
 
 
-@pytest.mark.filterwarnings("ignore:this score means little")
+@pytest.mark.filterwarnings("ignore:this score is unreliable")
 def test_measures_take_the_test_images_as_the_real_ones(clothes):
     images = clothes.x_train[500:700]
     generated, test = evaluation.features(images), evaluation.features(clothes.x_test)

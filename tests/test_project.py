@@ -179,6 +179,22 @@ def test_readme_has_the_rows_of_the_benchmark():
     assert [row for row in rows if row not in readme] == []
 
 
+def test_readme_links_every_page_except_parts_of_the_reference():
+    parts = yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"]
+    pages = {chapter["file"] for part in parts for chapter in part["chapters"] if "/api_" not in chapter["file"]}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert pages - set(re.findall(r"\]\((chapters/[^).]+)\.(?:ipynb|md)\)", readme)) == set()
+
+
+def test_readme_states_the_distances_in_the_records_of_the_shipped_models():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names, _, values = re.search(r"^(\| `gan` .*)\n(.*)\n(.*)", readme, re.MULTILINE).groups()
+    stated = dict(zip(re.findall(r"`(\w+)`", names), map(float, values.strip("| ").split("|")), strict=True))
+    records = ((path.stem, json.loads(path.read_text())["quality"]) for path in (ROOT / "data" / "weights").glob("*.json"))
+    measured = {name: re.match(r"Fréchet distance ([\d.]+) at n = 5,000", quality) for name, quality in records}
+    assert stated == {name: float(f"{float(match[1]):.3g}") for name, match in measured.items() if match}
+
+
 @pytest.fixture(scope="module")
 def example_family():
     """The modules of the model family that CONTRIBUTING.md shows as complete: the model and its recipe."""

@@ -17,7 +17,7 @@ __all__ = ["Condition", "Dataset"]
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """What a dataset's labels are, and so what a model can be conditioned on.
+    """The kind of a dataset's labels, on which a model can be conditioned.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Condition:
 
     @property
     def size(self) -> int | None:
-        """How many values a model's condition has: what ``num_classes`` of a model should be. None without a condition."""
+        """The number of values of a model's condition, to be passed as ``num_classes``. None without a condition."""
         return None if self.kind == "none" else len(self.names)
 
     def encode(self, texts: str | list[str]) -> NDArray[Any]:
@@ -59,19 +59,19 @@ class Condition:
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
         if self.kind == "none":
-            raise ValueError("this dataset has no classes and no captions, so there is nothing to choose")
+            raise ValueError("this dataset has neither classes nor captions; leave the labels out")
         if self.kind == "captions":
             return self._vocabulary().encode(texts)
         return np.array([self.names.index(validate.choice(text, "class", self.names)) for text in texts])
 
     def sample(self, n: int, *, seed: int) -> NDArray[Any] | None:
-        """Draw n conditions at random: classes uniformly, captions of the training set; None without a condition."""
+        """Sample n conditions: classes uniformly, captions of the training set; None without a condition."""
         rng = np.random.default_rng(seed)
         if self.kind == "none":
             return None
         if self.kind == "captions":
             return self._vocabulary().sample(n, rng=rng)
-        # From a stream of its own, as GenerativeModel.sample draws classes.
+        # From a stream of its own, as GenerativeModel.sample does for classes.
         return rng.spawn(1)[0].integers(len(self.names), size=n)
 
     def _vocabulary(self) -> ModuleType:

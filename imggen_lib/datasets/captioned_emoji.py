@@ -1,7 +1,7 @@
 """Scenes of emoji with captions as rows of word numbers, for models that read words.
 
-A scene is composed by :mod:`imggen_lib.datasets.composed_emoji` and rendered when it is read, always alike. A caption such
-as "two blue octopuses" is a row of :data:`LENGTH` numbers: word k of
+A scene is composed by :mod:`imggen_lib.datasets.composed_emoji` and rendered when it is read, always identically. A caption
+such as "two blue octopuses" is a row of :data:`LENGTH` numbers: word k of
 :data:`imggen_lib.datasets.composed_emoji.VOCABULARY` has the number k + 1, and 0 fills the row. A row of zeros stands for
 "no caption".
 
@@ -100,7 +100,7 @@ def decode(row: ArrayLike) -> str:
 
 
 def sample(n: int, *, rng: np.random.Generator | int) -> NDArray[np.float32]:
-    """Draw captions of the training part at random, as rows ``(n, LENGTH)``.
+    """Sample captions of the training part, as rows ``(n, LENGTH)``.
 
     Examples
     --------

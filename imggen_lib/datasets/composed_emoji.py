@@ -1,6 +1,6 @@
 """Scenes of one to four emoji with captions: a grammar of five attributes, its parser, and rendered images.
 
-A caption states one group of objects, or two groups and how one lies to the other: ``"two blue octopuses"``, ``"a green
+A caption states one group of objects, or two groups and their relative position: ``"two blue octopuses"``, ``"a green
 apple left of a red car, noto style"``. A group has a noun, a count of one or two, and optionally a colour, to which
 the hue of the icon is turned. All icons of an image have the same style.
 
@@ -62,7 +62,7 @@ COLOURS: dict[str, tuple[int, int]] = {
     "purple": (262, 286),
     "pink": (312, 336),
 }
-#: How the first group lies to the second.
+#: The position of the first group relative to the second.
 RELATIONS = ("left of", "right of", "above", "below")
 #: The parts of :func:`sample`: training images, and test images with one held-out combination of style, colour or nouns.
 PARTS = ("train", "style", "colour", "pair")
@@ -197,13 +197,13 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """What a caption states, and so what an image must show.
+    """The content that a caption states and an image must show.
 
     Attributes
     ----------
     first : Group
     relation : str or None
-        One of ``RELATIONS``: how the first group lies to the second.
+        One of ``RELATIONS``: the position of the first group relative to the second.
     second : Group or None
         Given with a relation, and of another noun.
     style : str or None
@@ -566,7 +566,7 @@ def _kinds(groups: Sequence[Group], style: str | None) -> tuple[str, ...]:
 
 
 def sample_descriptions(n: int, *, rng: np.random.Generator | int, part: str = "train") -> list[Description]:
-    """Draw descriptions at random, each with a style.
+    """Sample random descriptions, each with a style.
 
     Half of them have two groups. 60 % of the groups whose icon has a dominant hue have a colour.
 
@@ -611,7 +611,7 @@ def _sorted_combinations(part: str) -> list[tuple[str, str]]:
 
 
 def _draw(rng: np.random.Generator, part: str) -> tuple[list[Group], str | None, str] | None:
-    """Draw groups, a relation and a style around a combination of the part; None if the style cannot show them."""
+    """Sample groups, a relation and a style around a combination of the part; None if the style cannot show them."""
     nouns = [NOUNS[index] for index in rng.integers(len(NOUNS), size=2)]
     style = STYLES[rng.integers(len(STYLES))]
     colour = None
@@ -802,7 +802,7 @@ def _choose_style(description: Description, rng: np.random.Generator) -> str:
 
 
 def _angle(colour: str | None, hue: float, rng: np.random.Generator) -> float | None:
-    """Return by how much to turn a hue for a random hue in the middle half of the colour's interval."""
+    """Return the angle that turns a hue to a random hue in the middle half of the colour's interval."""
     if colour is None:
         return None
     low, high = COLOURS[colour]
@@ -812,7 +812,7 @@ def _angle(colour: str | None, hue: float, rng: np.random.Generator) -> float | 
 def sample(
     n: int, *, rng: np.random.Generator | int, part: str = "train", size: int = 64
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Draw captions at random and render them.
+    """Sample random captions and render them.
 
     Half of the captions do not state the style; those of the part "style" always do.
 

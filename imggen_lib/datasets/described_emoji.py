@@ -1,8 +1,8 @@
 """Scenes of emoji with all their attributes as labels, for the recogniser that evaluates text-to-image models.
 
-A scene has eight attributes: noun, colour and count of its first and of its second group, how the groups lie, and the
-drawing style. The first group is the left or the upper one, whatever the caption names first. "A car right of an apple"
-and "an apple left of a car" therefore have the same attributes.
+A scene has eight attributes: noun, colour and count of its first and of its second group, the arrangement of the groups,
+and the drawing style. The first group is the left or the upper one, whatever the caption names first. "A car right of an
+apple" and "an apple left of a car" therefore have the same attributes.
 
 A row of labels has one 1 for each attribute that the scene has, at the place of its value. A group in its own colours has
 no colour, and a single group leaves the attributes of the second group without a value.
@@ -29,7 +29,7 @@ from imggen_lib.datasets.composed_emoji import (
 
 __all__ = ["ARRANGEMENTS", "ATTRIBUTES", "COUNTS", "UNKNOWN", "attributes", "encode", "matches", "sample"]
 
-#: How the groups lie: one group alone, or two.
+#: The arrangement of the groups: one group alone, or two.
 ARRANGEMENTS = ("alone", "side by side", "one above the other")
 _GROUP = {"noun": NOUNS, "colour": tuple(COLOURS), "count": ("one", "two")}
 #: The attributes and the values of each.
@@ -124,7 +124,7 @@ def sample(n: int, *, rng: np.random.Generator | int) -> NDArray[np.float32]:
 
 
 def matches(shown: ArrayLike, descriptions: Sequence[Description]) -> dict[str, NDArray[np.bool_]]:
-    """Return what scenes show of what descriptions state.
+    """Return which stated attributes scenes show.
 
     If the groups of a scene have the requested nouns in the opposite order, noun, colour and count are compared in that
     order, and only the position is wrong.
@@ -170,7 +170,7 @@ def matches(shown: ArrayLike, descriptions: Sequence[Description]) -> dict[str, 
     nouns = [row[:, 0].astype(int) + row[:, 3] for row in right]
     turned = two & (seen[:, 6] > 0) & (nouns[1] > nouns[0])
     found = np.where(turned[:, np.newaxis], right[1], right[0])
-    # A second group that was not asked for is one object too many, and a missing one is one too few.
+    # A second group that was not requested is one object too many, and a missing one is one too few.
     number = (seen[:, 6] > 0) == two
     result = {
         "noun": found[:, 0] & found[:, 3] & number,
@@ -183,7 +183,7 @@ def matches(shown: ArrayLike, descriptions: Sequence[Description]) -> dict[str, 
 
 
 def _load() -> Dataset:
-    """Return scenes of all parts: the recogniser must know what the models that it evaluates have never seen."""
+    """Return scenes of all parts: the recogniser needs the combinations that are held out from the models it evaluates."""
     rng = np.random.default_rng(2)
 
     def scenes(n: int, seed: int) -> tuple[RenderedScenes, NDArray[np.float32]]:

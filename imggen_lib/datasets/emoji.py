@@ -165,8 +165,8 @@ def _unstack(content: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
 def held_out() -> NDArray[np.bool_]:
     """Return which icons are test images: whole groups of near-copies, at most one group of each concept.
 
-    Every concept keeps at least two styles in the training images, so a model has seen the concept and the style of a
-    test image, but not both together.
+    Every concept has at least two styles in the training images, so they contain the concept and the style of a test
+    image, but not both together.
 
     Returns
     -------
@@ -404,7 +404,7 @@ def encode(captions: str | Sequence[str]) -> NDArray[np.float32]:
 
 
 def sample(n: int, *, rng: np.random.Generator | int) -> NDArray[np.float32]:
-    """Draw n captions of training images at random and encode them.
+    """Sample n captions of training images and encode them.
 
     Parameters
     ----------

@@ -104,8 +104,7 @@ def from_folder(
         Height and width of the images, or one number for both.
     mode : {"rgb", "grey"}
     fit : {"crop", "pad", "resize"}
-        What happens to an image of another aspect ratio: its borders are cut off, white borders are added, or it is
-        stretched.
+        The treatment of an image of another aspect ratio: crop its borders, add white borders, or stretch it.
     classes : {"subfolders", None}
         The names of the first subfolders are the classes, if every image is in one of at least two. Otherwise, and with
         None, the dataset has no condition.

@@ -253,8 +253,8 @@ def from_choice(choice: ArrayLike) -> str:
 def combinations() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return all 1,008 choices in two parts: those for training, and 200 random ones that are held out for tests.
 
-    Every single word, and every pair of words of two factors, is in the first part, so a model has seen every part of a
-    held-out caption, but not the combination.
+    Every single word, and every pair of words of two factors, is in the first part, so the training set contains every
+    part of a held-out caption, but not the combination.
 
     Returns
     -------
@@ -278,7 +278,7 @@ def combinations() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
 
 
 def sample(n: int, *, rng: np.random.Generator | int) -> NDArray[np.float32]:
-    """Draw n captions of the training combinations at random and encode them.
+    """Sample n captions of the training combinations and encode them.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 The package imports every module in it, so importing it registers every family with Keras, and a file written by
 ``model.save`` can be loaded in a new process. It exports the names in ``__all__`` of each of its modules. A new family
-therefore needs no entry here: its module is found by itself.
+therefore needs no entry here: its module is found automatically.
 """
 
 from __future__ import annotations

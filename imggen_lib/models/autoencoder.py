@@ -1,8 +1,8 @@
-r"""An autoencoder for latent diffusion: images become small arrays, and a decoder makes sharp images of them again.
+r"""An autoencoder for latent diffusion: an encoder maps images to small arrays, and a decoder maps these to sharp images.
 
 A VAE weighs reconstruction against the prior so that codes can be sampled from N(0, I). Here a second model generates the
-latents, so the Kullback-Leibler term has a small weight and only keeps them from growing. The other weight of the loss goes
-into what makes reconstructions look sharp:
+latents, so the Kullback-Leibler term has a small weight and only keeps them from growing. The other terms of the loss
+make reconstructions sharp:
 
 .. math:: \mathcal{L} = \lVert x - \hat x \rVert_1 + \beta\, D_{KL}
           + \gamma\, \lVert \phi(x) - \phi(\hat x) \rVert^2 + \delta\, \mathcal{L}_\text{adversarial}(\hat x),
@@ -147,7 +147,7 @@ class Autoencoder(GenerativeModel):
     and divides by the standard deviation, and :meth:`decode` undoes it.
 
     ``sample`` decodes standard normal latents. They have the right variance, but neighbouring places of an image do not
-    agree, so the images are no use: a model of the latents is needed.
+    fit each other. Realistic samples need a model of the latents.
 
     Parameters
     ----------

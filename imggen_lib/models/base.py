@@ -1,4 +1,4 @@
-"""The interface of every model family: one loss hook, one moving average, one way to condition and to sample."""
+"""The interface of every model family: one loss method, one moving average, one way to condition and to sample."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class GenerativeModel(keras.Model):
 
     @property
     def ema_source(self) -> keras.Model | None:
-        """The network that ``average`` follows; None in a family without a moving average."""
+        """The network that ``average`` averages; None in a family without a moving average."""
         return None
 
     def call(self, images: Any, training: bool = False) -> Any:
@@ -133,12 +133,12 @@ class GenerativeModel(keras.Model):
         n : int
             How many.
         seed : int
-            The same seed gives the same images: NumPy draws the random numbers, on every backend alike.
+            The same seed gives the same images: NumPy generates the random numbers, on every backend.
         labels : array_like, optional
             The condition of a model that has one: one class, ``(n,)`` or ``(n, 1)`` classes, or ``(n, num_classes)``
-            rows (one-hot, or an encoded caption). Without labels, classes are drawn uniformly.
+            rows (one-hot, or an encoded caption). Without labels, classes are sampled uniformly.
         **options
-            What the family offers besides, such as ``steps`` in diffusion models.
+            Further options of the family, such as ``steps`` in diffusion models.
 
         Returns
         -------

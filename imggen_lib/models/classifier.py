@@ -57,7 +57,7 @@ def image_features(
 
     Examples
     --------
-    Any size will do, because the strided convolutions pad the image:
+    Any size is possible, because the strided convolutions pad the image:
 
     >>> image_features((28, 28, 1)).output_shape, image_features((7, 9, 3)).output_shape
     ((None, 64), (None, 64))

@@ -20,7 +20,7 @@ class MovingAverage(keras.layers.Layer):
 
     The momentum grows over the first steps, so the random initial weights have little influence. Keras's own EMA (the
     optimizer's ``use_ema``) averages every weight of the model with a constant momentum and replaces the trained weights
-    by the average at the end of ``fit``. Here only one network is averaged, and training goes on from its own weights.
+    by the average at the end of ``fit``. Here only one network is averaged, and training continues from its own weights.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class MovingAverage(keras.layers.Layer):
         self.momentum: float = validate.real(momentum, "momentum", minimum=0, maximum=1)
         self.network: Any = keras.models.clone_model(network)
         self.network.set_weights(network.get_weights())
-        # The optimizer looks at each variable's own flag, not at the flag of the layer around it.
+        # The optimizer reads the flag of each variable, not that of its layer.
         self.network.trainable = False
         self.updates: Any = self.add_weight(shape=(), initializer="zeros", dtype="int32", trainable=False, name="updates")
         self.built = True

@@ -1,4 +1,4 @@
-"""A text encoder: from the words of a caption to a vector for each word, which sees the other words."""
+"""A text encoder: from the words of a caption to a vector for each word, which depends on the other words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TextEncoder(layers.Layer):
     Number 0 stands for "no word" at the end of a caption. No word attends to it, except that the first position is always
     visible: a row of zeros is the caption without words, which stands for "no condition".
 
-    The encoder has no weights of its own training. It is a part of the network that it conditions, and is trained with it.
+    The encoder is not trained beforehand. It is a part of the network that it conditions, and is trained with it.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class TextEncoder(layers.Layer):
 
     Examples
     --------
-    What follows the last word does not matter, and the order of words does:
+    Padding after the last word has no effect, and the order of words has one:
 
     >>> encoder = TextEncoder(9, 8, depth=1, heads=2)
     >>> words = ops.convert_to_tensor([[3.0, 5, 0, 0], [5.0, 3, 0, 0]])

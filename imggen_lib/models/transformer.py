@@ -43,7 +43,7 @@ def attend(queries: Any, keys: Any, values: Any, *, mask: Any = None) -> Any:
     values : tensor
         ``(..., M, e)``.
     mask : array_like of bool, optional
-        ``(N, M)``, or broadcastable to ``(..., N, M)``: False where a query must not see a key.
+        ``(N, M)``, or broadcastable to ``(..., N, M)``: False where a query must not attend to a key.
 
     Returns
     -------
@@ -172,7 +172,7 @@ class Attention(layers.Layer):
     heads : int
         A divisor of the tokens' width.
     causal : bool
-        Whether a token sees only itself and earlier tokens.
+        Whether a token attends only to itself and earlier tokens.
 
     Raises
     ------
@@ -288,7 +288,7 @@ class TransformerBlock(layers.Layer):
     heads : int
         Of the attention.
     causal : bool
-        Whether a token sees only itself and earlier tokens.
+        Whether a token attends only to itself and earlier tokens.
     expansion : int
         Hidden units of the dense layers, as a multiple of the width.
     shared_modulation : bool

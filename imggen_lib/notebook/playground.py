@@ -167,7 +167,7 @@ class Playground:
     width, depth : int
         Units of each hidden layer of both networks, and number of hidden layers of each.
     generator_rate, discriminator_rate : float
-        Learning rates. Both can be assigned to at any time, and training goes on; a network with rate 0 does not change.
+        Learning rates. Both can be assigned to at any time, and training continues; a network with rate 0 does not change.
     seed : int
         Of the initial weights, the latent vectors and the data. The same seed and the same calls of :meth:`step` give the
         same training, up to rounding errors, which may grow over many steps.

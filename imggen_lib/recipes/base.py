@@ -1,4 +1,4 @@
-"""What a recipe is: how a model is built, on what it is trained, for how long, and with which optimizer."""
+"""Recipes: how a model is built, and the dataset, duration and optimizer of its training."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Budget:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a model is made. Every value can be overridden with :meth:`override`, from Python or by ``imggen train --set``.
+    """How a model is built and trained. :meth:`override`, or ``imggen train --set``, changes any value.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Recipe:
     beta_1 : float
         Decay rate of Adam's first moment.
     condition : {None, "classes", "captions"}
-        What kind of labels the dataset must have; None if any dataset will do.
+        The kind of labels that the dataset must have; None if any dataset is possible.
     ema_fraction : float, optional
         The moving average of the weights extends over that fraction of the training's steps, if their number is known:
         its momentum is 1 - 1 / (fraction * steps). Without it the momentum is the one of ``build``.

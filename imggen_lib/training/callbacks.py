@@ -114,7 +114,7 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 class StepCounter(keras.callbacks.Callback):
-    """Count the steps and seconds of a training in its record, on from what the record has.
+    """Count the steps and seconds of a training in its record, in addition to those that it has.
 
     The seconds are wall time from the beginning of ``fit`` to the end of the latest step, with compilation, checkpoints and
     sheets of samples, and without time in which the process was stopped: see :class:`imggen_lib.training.clock.Clock`.
@@ -163,7 +163,7 @@ class StepCounter(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Save model and record together at regular times. A file that cannot be written is a warning, and is tried again.
+    """Save model and record together at regular times. A file that cannot be written causes a warning, and is tried again.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ class Checkpoint(keras.callbacks.Callback):
             except OSError as error:
                 reason = error.strerror or error
                 warnings.warn(
-                    f"{self.path} could not be written ({reason}); training goes on, and it is tried again in "
+                    f"{self.path} could not be written ({reason}); training continues, and it is tried again in "
                     f"{self.every:g} s",
                     stacklevel=2,
                 )
@@ -264,7 +264,7 @@ class Snapshots(keras.callbacks.Callback):
     Parameters
     ----------
     steps : sequence of int
-        After how many steps to sample; 0 is before the first.
+        Numbers of steps after which to sample; 0 is before the first.
     n : int
         Samples each time.
     seed : int
@@ -444,13 +444,13 @@ class StopOnSignal(keras.callbacks.Callback):
 class StopTogether(keras.callbacks.Callback):
     """Stop all processes of a training after the same step, if a signal or a time budget stops one of them.
 
-    Otherwise the process that goes on would wait for the one that stopped. The processes exchange two flags after every
+    Otherwise the process that continues would wait for the one that stopped. The processes exchange two flags after every
     step. This callback comes after those that may stop the training.
 
     Parameters
     ----------
     stop_on_signal : StopOnSignal
-        Learns of the signals that other processes received.
+        Receives the signals of other processes.
 
     Examples
     --------

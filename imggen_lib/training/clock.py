@@ -11,7 +11,7 @@ __all__ = ["Clock", "seconds"]
 class Clock:
     """Seconds of wall time in which this process could run.
 
-    ``kill -STOP``, Ctrl-Z, a scheduler or a frozen virtual machine can stop a process for hours. The process is not told.
+    ``kill -STOP``, Ctrl-Z, a scheduler or a frozen virtual machine can stop a process for hours without notifying it.
     Therefore a thread reads the time every quarter of a second. If two readings are further apart than ``shortest_pause``,
     and the process used the processor for less than half of that time, then it was stopped in between, and the time is
     subtracted. Waiting for a GPU or for another process is not a pause, because the thread then continues to run.
@@ -40,7 +40,7 @@ class Clock:
     (True, 0.0)
     """
 
-    # What a test replaces.
+    # Tests replace these.
     _wall = staticmethod(time.perf_counter)
     _processor = staticmethod(time.process_time)
 

@@ -1,4 +1,4 @@
-"""What a training will take: parameters, memory, seconds per step and per sample, and how long a recipe trains."""
+"""Costs of a training: parameters, memory, seconds per step and per sample, and the duration of a recipe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Duration", "Estimate", "duration", "estimate", "readable_time"]
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What a training will take, roughly.
+    """The approximate costs of a training.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Estimate:
 
 
 def estimate(model: GenerativeModel, dataset: Dataset, *, batch_size: int) -> Estimate:
-    """Estimate what training a compiled model takes, by two steps of a copy.
+    """Estimate the costs of training a compiled model, from two steps of a copy.
 
     The copy runs without compilation, so small models are faster in training than estimated. The model is not changed.
 
@@ -114,7 +114,7 @@ def _outputs(network: keras.Model) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Duration:
-    """How long a training of a recipe will take, from some of its steps.
+    """The duration of a training of a recipe, estimated from some of its steps.
 
     Attributes
     ----------
@@ -166,7 +166,7 @@ def duration(
     num_steps : int
         Steps to measure, after two that are compiled.
     seconds : float
-        Stop to measure after so long, if one step at least was measured.
+        Stop measuring after so long, if at least one step was measured.
 
     Returns
     -------
@@ -193,7 +193,7 @@ def duration(
 
 
 class _StepTimer(keras.callbacks.Callback):
-    """Note when training began and when each step ended; stop after so many seconds, but after three steps at least."""
+    """Record when training began and when each step ended; stop after so many seconds, but not before three steps."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()

@@ -32,9 +32,9 @@ _ENOUGH = 100_000_000
 
 
 class Batches(keras.utils.PyDataset):
-    """Shuffled batches in which step k always has the same images, wherever training was interrupted.
+    """Shuffled batches in which step k always has the same images, even if training was interrupted.
 
-    Each epoch has its own order, drawn from the seed and the number of the epoch. Images that do not fill the last batch
+    Each epoch has its own random order, from the seed and the number of the epoch. Images that do not fill the last batch
     of an epoch are left out of that epoch.
 
     Parameters
@@ -115,7 +115,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> bool:
-    """Train a compiled model up to a number of steps or seconds, counting on from its record.
+    """Train a compiled model up to a number of steps or seconds, including those in its record.
 
     Ctrl-C stops after the current step. A loss that is NaN or infinite stops training, and restores the last good state.
     In one of several processes, each batch is divided among them, all stop after the same step, and only process 0 shows
@@ -133,7 +133,7 @@ def fit(
     batch_size, seed : int
         Of the batches.
     checkpoint : path_like, optional
-        A ``.keras`` file, written every minute and when training stops early.
+        A ``.keras`` file, written every 30 seconds and when training stops early.
     callbacks : sequence of keras.callbacks.Callback
 
     Returns
@@ -150,7 +150,7 @@ def fit(
 
     Examples
     --------
-    A second call with a larger budget goes on from step 2:
+    A second call with a larger budget continues from step 2:
 
     >>> from imggen_lib import datasets, recipes
     >>> digits = datasets.load("digits")

@@ -1,4 +1,4 @@
-"""Training in several processes, on one or several hosts, with JAX: how they meet, agree, and end.
+"""Training in several processes, on one or several hosts, with JAX: how they connect, agree, and end.
 
 Every process runs the same program with the same arguments and computes its part of each batch. Process 0 also writes the
 files and prints. In a single process every function works on every backend, and changes nothing.
@@ -140,8 +140,8 @@ def join(own: Place, *, timeout: float = JOIN_SECONDS) -> None:
     """Wait for the other processes, then initialise JAX for all of them.
 
     ``jax.distributed.initialize``, which :func:`keras.distribution.initialize` calls, aborts the interpreter if a port is
-    in use or a process is missing. So the processes first meet on the same port without JAX, where each gets an error that
-    can be read. A process that called :func:`keras.distribution.initialize` itself needs no ``join``.
+    in use or a process is missing. So the processes first connect on the same port without JAX, where each gets a readable
+    error. A process that called :func:`keras.distribution.initialize` itself needs no ``join``.
 
     Parameters
     ----------
@@ -152,14 +152,14 @@ def join(own: Place, *, timeout: float = JOIN_SECONDS) -> None:
     Raises
     ------
     TimeoutError
-        If a process does not come in time.
+        If a process does not connect in time.
     ValueError
         If the port is in use, the host is unknown, two processes have the same number, their arguments contradict each
         other, or JAX has computed in this process before.
 
     Examples
     --------
-    A single process has nobody to wait for:
+    A single process does not wait:
 
     >>> join(Place("localhost", 1234, num_processes=1, process_id=0))
     """
@@ -368,13 +368,13 @@ def lost_process() -> Iterator[None]:
             raise
         reason = str(error).splitlines()[0]
         raise ConnectionError(
-            f"another process of this training has ended or cannot be reached ({reason}); its own output says why. Start "
+            f"another process of this training has ended or cannot be reached ({reason}); its output states why. Start "
             "all processes again, with --resume if there is a checkpoint"
         ) from error
 
 
 def leave(status: int) -> None:
-    """End this process after an error, if it is one of several. A single process goes on.
+    """End this process after an error, if it is one of several. A single process continues.
 
     At a normal exit JAX waits up to five minutes for the other processes, which may wait for this one. Process 0 waits a
     second, because the others are aborted when it ends, and may be about to print the same error.

@@ -31,7 +31,7 @@ __all__ = ["Run", "run"]
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What a training run gave.
+    """The result of a training run.
 
     Attributes
     ----------
@@ -72,8 +72,8 @@ def run(
 ) -> Run:
     """Train a model from a recipe. ``imggen train`` calls this function and does nothing else.
 
-    During training the state is in ``STEM.partial.keras`` beside the output, written every minute; the output appears when
-    it is complete.
+    During training the state is in ``STEM.partial.keras`` beside the output, written every 30 seconds; the output appears
+    when it is complete.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def run(
     profile : {"quick", "full"}
         Which budget of the recipe.
     seconds : float, optional
-        Train that long instead of a number of steps; at least 1.
+        Train for this time instead of a number of steps; at least 1.
     seed : int
         Of weights, batches and noise.
     devices : int
@@ -97,7 +97,7 @@ def run(
         and reports. Without them, the environment variables ``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``..._NUM_PROCESSES`` and
         ``..._PROCESS_ID`` are used if they are set. After :func:`keras.distribution.initialize` they are not needed.
     resume : bool
-        Go on where an interrupted run with the same arguments stopped. Needs ``output``. With several processes, process 0
+        Continue an interrupted run with the same arguments. Needs ``output``. With several processes, process 0
         reads the file and sends it to the others.
     autoencoder : str or path_like, optional
         For a model of the codes of an autoencoder: a trained autoencoder, as :func:`imggen_lib.pretrained.load` takes it,
@@ -126,7 +126,7 @@ def run(
     OSError
         If the output cannot be written, or the disk has too little space. This is tested before training.
     TimeoutError
-        If another process does not come within two minutes.
+        If another process does not connect within two minutes.
     ConnectionError
         If another process ends during the training.
     Diverged
@@ -210,7 +210,7 @@ def run(
         trained = processes.local_copy(model)
         if finished:
             if checkpoint is not None and first:
-                # Before the evaluation, whose failure must not cost the training.
+                # Before the evaluation, so that the trained model is not lost if the evaluation fails.
                 pretrained.save(model, checkpoint, record)
             if evaluate:
                 # Every process evaluates, because the others would only wait for process 0.
@@ -272,7 +272,7 @@ def _set_autoencoder(model: keras.Model, trained: str | os.PathLike[str]) -> Non
 
 
 def _environment(recipe: recipes.Recipe, devices: int) -> dict[str, Any]:
-    """Return what a record says about machine and software, before the first step."""
+    """Return the facts about machine and software for a record, before the first step."""
     with backend.mixed_precision(recipe.mixed_precision):
         precision = keras.config.dtype_policy().name
     return {
@@ -291,7 +291,7 @@ def _environment(recipe: recipes.Recipe, devices: int) -> dict[str, Any]:
 
 
 def _resumable(output: Path, checkpoint: Path, started: dict[str, Any]) -> Path:
-    """Return the file of an interrupted run, and check that it is the run that was asked for."""
+    """Return the file of an interrupted run, and check that it is the requested run."""
     path = checkpoint if checkpoint.is_file() else output
     if path.suffix != ".keras" or not path.is_file():
         raise FileNotFoundError(f"there is nothing to resume: {checkpoint} does not exist; train without resume")

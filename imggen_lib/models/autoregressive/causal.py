@@ -1,4 +1,4 @@
-"""Causal convolutions, which see only earlier pixels in reading order, and the network of a PixelCNN."""
+"""Causal convolutions, which depend only on earlier pixels in reading order, and the network of a PixelCNN."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from imggen_lib.models.autoregressive.logistic_mixture import parameters_per_com
 
 __all__ = ["DILATION_RATES", "CausalBlock", "CausalConvolution", "network_parts", "pixel_network"]
 
-#: Dilation rates of the residual blocks, (rows, columns), in turn. Twelve blocks see all earlier pixels of a 28x28 image
+#: Dilation rates of the residual blocks, (rows, columns), in turn. Twelve blocks cover all earlier pixels of a 28x28 image
 #: except a few per cent: those far to the right in the rows just above, which no sequence of such steps reaches.
 DILATION_RATES = ((1, 1), (2, 2), (1, 7), (4, 4))
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
 class CausalConvolution(layers.Layer):
-    """A convolution that sees only earlier pixels in reading order: those above, and those to the left in the same row.
+    """A convolution of earlier pixels in reading order: those above, and those to the left in the same row.
 
     The kernel covers rows above the pixel and the pixel's own row, whose right part is masked. All channels of a pixel are
     masked together.
@@ -103,7 +103,7 @@ class CausalConvolution(layers.Layer):
         """
         height, width, channels = x.shape[1:]
         r, c = self.dilation_rate
-        # Zeros below and to the right make the size divisible. They come last, so no pixel of the image sees them.
+        # Zeros below and to the right make the size divisible. They come last, so no pixel of the image depends on them.
         small_height, small_width = -(-height // r), -(-width // c)
         x = ops.pad(x, ((0, 0), (0, small_height * r - height), (0, small_width * c - width), (0, 0)))
         x = ops.transpose(ops.reshape(x, (-1, small_height, r, small_width, c, channels)), (0, 2, 4, 1, 3, 5))

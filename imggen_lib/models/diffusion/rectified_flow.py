@@ -268,8 +268,8 @@ class RectifiedFlow(GuidedModel):
         guidance_scale : float
             The w of classifier-free guidance, at least 0: 0 ignores the labels, 1 uses them, and more extrapolates.
         negative_labels : array_like, optional
-            In the forms of ``labels``: what guidance leads away from, instead of "no condition". It has no effect with a
-            guidance scale of 1.
+            In the forms of ``labels``: the condition that guidance moves away from, instead of "no condition". It has no
+            effect with a guidance scale of 1.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Invertible layers of a transformer flow: patches, and a map of each patch by what came before it."""
+"""Invertible layers of a transformer flow: patches, and a map of each patch that depends on the patches before it."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def relativistic_discriminator_loss(real_logits: Any, fake_logits: Any) -> Any:
 
     Examples
     --------
-    If both logits grow by the same number, the loss stays:
+    If both logits grow by the same number, the loss does not change:
 
     >>> real, fake = ops.full((4, 1), 2.0), ops.ones((4, 1))
     >>> [round(float(relativistic_discriminator_loss(real + c, fake + c)), 4) for c in (0, 100)]

@@ -110,7 +110,7 @@ def token_decoder(
 
 
 def checked_tokens(tokens: ArrayLike, shape: Sequence[int], num_codes: int) -> NDArray[np.int32]:
-    """Return tokens as int32 ``(n, *shape)``, or raise the error that says what is wrong with them."""
+    """Return tokens as int32 ``(n, *shape)``, or raise an error if they are invalid."""
     array = np.asarray(tokens)
     if array.dtype.kind not in "iu":
         raise TypeError(f"tokens has the dtype {array.dtype}; expected integers")
@@ -135,8 +135,8 @@ class TokenAutoencoder(GenerativeModel):
     :class:`imggen_lib.models.vq.quantizer.VectorQuantizer`. ``fit`` reports both terms and the perplexity of the batch's
     tokens, the effective number of codes in use.
 
-    An autoencoder alone does not know which grids of tokens are images. ``sample`` is the baseline that shows it: it
-    samples each token independently. Train a :class:`imggen_lib.models.vq.token_transformer.TokenTransformer` or a
+    An autoencoder alone does not model the distribution of token grids. ``sample`` is a baseline: it samples each token
+    independently. Train a :class:`imggen_lib.models.vq.token_transformer.TokenTransformer` or a
     :class:`imggen_lib.models.vq.masked.MaskedTokenTransformer` on the tokens to generate images.
 
     Parameters

@@ -3,7 +3,7 @@ r"""A transformer that generates all tokens of an image in a few steps, the most
 In training, random tokens are masked, and the network predicts them from the others. The share of masked tokens is
 :math:`\cos(\pi u / 2)` with u uniform in [0, 1]. For sampling, all tokens are masked at first. In each step the network
 predicts all masked tokens at once, and only those it is most certain of are kept. The same function of the progress u, from
-0 to 1, sets how many stay masked, so few tokens are kept while little is known.
+0 to 1, sets how many stay masked, so few tokens are kept while few are known.
 
 Tokens that are kept in one step are sampled independently of each other. With one token per step, in an order given
 beforehand, sampling is exact: the model is then an autoregressive one in that order.
@@ -209,7 +209,7 @@ class MaskedTokenTransformer(TokenPrior):
             Evaluations of the network, from 1 to the number of tokens. By default 8, and with an order one for each token.
         choice_temperature : float
             At least 0. Tokens are ranked by their log-probability plus Gumbel noise of this scale, which falls linearly to
-            zero at the last step. With 0 the likeliest are kept, and the images become alike and plain.
+            zero at the last step. With 0 the likeliest are kept, and the images become less diverse and less detailed.
         order : sequence of int, optional
             Every position once: tokens are kept in this order and not by their certainty. With one token per step the model
             is the autoregressive one in this order, whose probabilities are :meth:`log_prob_tokens`.

@@ -35,7 +35,7 @@ class TokenPredictor(layers.Layer):
     depth, heads : int
         Number of transformer blocks, and heads of their attention.
     causal : bool
-        Whether position i sees only the tokens before it.
+        Whether position i depends only on the tokens before it.
 
     Examples
     --------
@@ -220,7 +220,7 @@ def token_network(
 
 
 def vector_and_prefix(tensors: Sequence[Any]) -> tuple[Any, Any]:
-    """Return of the outputs of a condition's embedding the vector and the prefix; None for what it does not have."""
+    """Return the vector and the prefix among the outputs of a condition's embedding; None for a missing one."""
     ranks = {len(tensor.shape): tensor for tensor in tensors}
     return ranks.get(2), ranks.get(3)
 

@@ -1,4 +1,4 @@
-"""What both transformers over tokens share: the first stage, the condition, guidance, and sampling from logits."""
+"""The common part of both transformers over tokens: the first stage, the condition, guidance, and sampling from logits."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class TokenPrior(GuidedModel):
     def logits(
         self, tokens: ArrayLike, *, labels: ArrayLike | None = None, guidance_scale: float = 1.0
     ) -> NDArray[np.float32]:
-        r"""Return what the network with averaged weights predicts, with classifier-free guidance.
+        r"""Return the prediction of the network with averaged weights, with classifier-free guidance.
 
         .. math:: l = l_\emptyset + w\,(l_c - l_\emptyset)
 
@@ -332,7 +332,7 @@ class TokenPrior(GuidedModel):
     ) -> NDArray[np.int32]:
         """Return n sequences of tokens ``(n, N)``.
 
-        The random numbers must be drawn image by image, so that a smaller n gives the first images of a larger n.
+        The random numbers must be generated image by image, so that a smaller n gives the first images of a larger n.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define _sample_batch")
 

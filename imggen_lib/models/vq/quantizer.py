@@ -23,7 +23,7 @@ from imggen_lib import _validation as validate
 
 __all__ = ["VectorQuantizer", "nearest_code", "perplexity", "straight_through"]
 
-#: Bound from below on the usage of a code, by which is divided.
+#: Lower bound of the usage of a code, which is a divisor.
 SMALLEST_USAGE = 1e-12
 
 
