@@ -178,7 +178,7 @@ def test_a_quoted_name_that_is_assigned_twice_is_found(cells_of_code, wrong):
 
 
 def exercises():
-    """Yield the code of the exercise, the solution cell and the wrong answers of each exercise."""
+    """Yield the code of the exercise, the solution cell, and the right and the wrong answers of each exercise."""
     for path in NOTEBOOKS:
         label, label_of_check, check = None, None, ""
         for cell in cells(path):
@@ -191,7 +191,8 @@ def exercises():
             elif cell["cell_type"] == "code" and label is not None:
                 check += f"{text}\n\n"
             elif cell["cell_type"] == "code" and "wrong" in cell["metadata"]:
-                yield pytest.param(check, text, cell["metadata"]["wrong"], id=label_of_check)
+                metadata = cell["metadata"]
+                yield pytest.param(check, text, metadata.get("right", []), metadata["wrong"], id=label_of_check)
 
 
 def test_every_page_has_exercises_with_solutions():
@@ -211,14 +212,18 @@ def test_the_code_of_a_check_is_folded_and_the_answer_has_a_cell_of_its_own():
                 assert isinstance(last, ast.FunctionDef) and last.name.startswith("check_"), cell["id"]
 
 
-@pytest.mark.parametrize(("check", "solution", "wrong"), exercises())
-def test_exercise_accepts_its_solution_and_refuses_missing_and_wrong_answers(check, solution, wrong, capsys):
+@pytest.mark.parametrize(("check", "solution", "right", "wrong"), exercises())
+def test_exercise_accepts_right_answers_and_refuses_missing_and_wrong_ones(check, solution, right, wrong, capsys):
     namespace = {}
     exec(compile(check, "check", "exec"), namespace)
     assert capsys.readouterr().out.startswith("Not answered yet")
     exec(compile(solution, "solution", "exec"), namespace)
     assert capsys.readouterr().out == "Correct.\n"
     checker = next(name for name in namespace if name.startswith("check_"))
+    for answer in right:
+        ast.parse(answer, mode="eval")
+        namespace[checker](eval(answer, namespace))
+        assert capsys.readouterr().out == "Correct.\n"
     assert wrong
     for answer in wrong:
         ast.parse(answer, mode="eval")

@@ -27,8 +27,9 @@ def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
     Returns
     -------
     callable
-        Takes the answer. Prints whether it is correct or missing, and raises ``AssertionError`` with the hint if it is
-        wrong.
+        Takes the answer. Prints whether it is correct or missing. Raises ``AssertionError`` with the hint if it is wrong,
+        and with the type of the answer if the check cannot compute with it. An error inside the reader's own function is
+        raised as it is.
 
     Examples
     --------
@@ -47,14 +48,22 @@ def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
 
     @functools.wraps(assertions)
     def checked(answer: Any) -> None:
+        checked_answer = _AnswerFunction(answer) if callable(answer) else answer
         try:
             if answer is ...:
                 raise _Unanswered
-            assertions(_AnswerFunction(answer) if callable(answer) else answer)
+            assertions(checked_answer)
         except _Unanswered:
             print("Not answered yet: replace the ... and run this cell again.")
         except AssertionError as error:
             raise AssertionError(f"Not yet: {error}") from None
+        except Exception as error:
+            if isinstance(checked_answer, _AnswerFunction) and checked_answer.error is error:
+                raise
+            raise AssertionError(
+                f"Not yet: the check cannot use an answer of type {type(answer).__name__} here ({error}). Compare the type "
+                "and the shape of the answer, or the arguments of your function, with what the exercise asks for."
+            ) from None
         else:
             print("Correct.")
 
@@ -62,13 +71,23 @@ def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 class _AnswerFunction:
-    """A reader's function. A call that returns ``...`` means that its body is not written yet."""
+    """A reader's function. A call that returns ``...`` means that its body is not written yet.
+
+    ``error`` is the exception that was raised in the body of the function, if there was one. An exception that the call
+    itself raises, because the arguments do not fit, has a traceback that ends in this class and is not stored.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
+        self.error: Exception | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = self.function(*args, **kwargs)
+        try:
+            result = self.function(*args, **kwargs)
+        except Exception as error:
+            if error.__traceback__ and error.__traceback__.tb_next:
+                self.error = error
+            raise
         if result is ...:
             raise _Unanswered
         return result
