@@ -88,6 +88,18 @@ def test_a_function_that_the_check_cannot_call_or_use_is_a_wrong_answer(answer):
         check_square_near(answer)
 
 
+@pytest.mark.parametrize(
+    ("answer", "kind"), [(lambda x: "nine", "that returns a value of type str"), (lambda: 9, "of type function")]
+)
+def test_the_message_names_the_type_that_a_function_returns(answer, kind):
+    @check
+    def check_square_near(square):
+        assert abs(square(3) - 9) < 0.01, "multiply the number by itself"
+
+    with pytest.raises(AssertionError, match=f"^Not yet: the check cannot use an answer {kind} here"):
+        check_square_near(answer)
+
+
 def test_attributes_of_a_callable_answer_are_accessible(capsys):
     class Model:
         units = 3

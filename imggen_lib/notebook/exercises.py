@@ -28,8 +28,8 @@ def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
     -------
     callable
         Takes the answer. Prints whether it is correct or missing. Raises ``AssertionError`` with the hint if it is wrong,
-        and with the type of the answer if the check cannot compute with it. An error inside the reader's own function is
-        raised as it is.
+        and with the type of the answer, or of the value that a function returned, if the check cannot compute with it. An
+        error inside the reader's own function is raised as it is.
 
     Examples
     --------
@@ -58,10 +58,14 @@ def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
         except AssertionError as error:
             raise AssertionError(f"Not yet: {error}") from None
         except Exception as error:
-            if isinstance(checked_answer, _AnswerFunction) and checked_answer.error is error:
-                raise
+            kind = f"of type {type(answer).__name__}"
+            if isinstance(checked_answer, _AnswerFunction):
+                if checked_answer.error is error:
+                    raise
+                if checked_answer.returned:
+                    kind = f"that returns a value of type {checked_answer.returned}"
             raise AssertionError(
-                f"Not yet: the check cannot use an answer of type {type(answer).__name__} here ({error}). Compare the type "
+                f"Not yet: the check cannot use an answer {kind} here ({error}). Compare the type "
                 "and the shape of the answer, or the arguments of your function, with what the exercise asks for."
             ) from None
         else:
@@ -74,14 +78,17 @@ class _AnswerFunction:
     """A reader's function. A call that returns ``...`` means that its body is not written yet.
 
     ``error`` is the exception that was raised in the body of the function, if there was one. An exception that the call
-    itself raises, because the arguments do not fit, has a traceback that ends in this class and is not stored.
+    itself raises, because the arguments do not fit, has a traceback that ends in this class and is not stored. ``returned``
+    is the name of the type of the last result, and empty if the last call failed.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.error: Exception | None = None
+        self.returned = ""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.returned = ""
         try:
             result = self.function(*args, **kwargs)
         except Exception as error:
@@ -90,6 +97,7 @@ class _AnswerFunction:
             raise
         if result is ...:
             raise _Unanswered
+        self.returned = type(result).__name__
         return result
 
     def __getattr__(self, name: str) -> Any:
