@@ -8,12 +8,15 @@ imggenLive.register("gan", {
     const latentName = Object.keys(generator.inputs)[0], imageName = Object.keys(classifier.inputs)[0];
     const [classes, size, side, along] = [record.classes, generator.inputs[latentName].data.length, 28, 9];
     const means = classes.map((_, index) => arrays.means.data.subarray(index * size, (index + 1) * size));
-    const average = Float32Array.from({length: size}, (_, i) => means.reduce((sum, mean) => sum + mean[i], 0) / classes.length);
 
-    const stage = tools.stage();
-    const image = tools.canvas(stage, {label: "Generated image", title: "Generated image", width: side, height: side});
+    const stage = tools.stage(), distances = [-4, -2, 0, 2, 4];
+    const image = tools.canvas(stage, {label: "Generated image", title: "Generated image", width: side, height: side, share: 0.4});
+    const grid = tools.canvas(stage, {
+      label: "Four rows of images, one for each random direction, moved by −4 to 4", title: "Each direction from −4 to 4",
+      width: distances.length * side, height: 4 * side, scale: 2, share: 0.6,
+    });
     const row = tools.canvas(stage, {
-      label: "Nine images on the arc from the first to the second latent vector", title: "Interpolation to the second vector",
+      label: "Nine images on the arc from the first to the second latent vector", title: "From the first to the second vector",
       width: along * side, height: side, scale: 2,
     });
 
@@ -73,25 +76,36 @@ imggenLive.register("gan", {
     });
     const generate = latent => generator.run({[latentName]: latent});
 
-    let drawn = "";
+    const calls = new Map();
     function draw() {
       pending = false;
       if (tools.stopped) return;
       const [a, b] = [first, second].map(slider => tools.random(slider.value + 1).normals(size));
       const latent = moved(arc(a, b, mix.value)), begun = performance.now(), pixels = generate(latent);
       const took = performance.now() - begun;
+      root.dataset.milliseconds = took;
       image.draw(pixels);
       const logits = classifier.run({[imageName]: pixels}), best = logits.indexOf(Math.max(...logits));
       const probability = 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - logits[best]), 0);
       tools.say(`Classifier: ${classes[best]}, ${(100 * probability).toFixed(0)} %. Length of the latent vector: ${Math.hypot(...latent).toFixed(1)}; `
         + `in training ${Math.sqrt(size).toFixed(0)} on average. Computed in ${took.toFixed(0)} ms.`);
-      root.dataset.milliseconds = took;
-      // The row is the same for every t.
-      const key = [first, second, ...sliders, strength, from, to].map(control => control.value).join();
-      if (key === drawn) return;
-      drawn = key;
-      const images = Array.from({length: along}, (_, i) => generate(moved(arc(a, b, i / (along - 1)))).slice());
-      row.draw(tools.sheet(images, along, {width: side, height: side}).data);
+      fill(row, along, Array.from({length: along}, (_, i) => moved(arc(a, b, i / (along - 1)))));
+      fill(grid, distances.length, directions.flatMap(direction => distances.map(distance => latent.map((value, i) => value + distance * direction[i]))));
+    }
+
+    // Fill a sheet with the images of latent vectors, one after another; a new call for the same sheet replaces it.
+    async function fill(view, columns, latents) {
+      const call = {key: latents.map(latent => latent.join()).join(";")}, images = [];
+      if (calls.get(view)?.key === call.key) return;
+      calls.set(view, call);
+      for (const latent of latents) {
+        images.push(generate(latent).slice());
+        if (images.length % columns === 0) {
+          await tools.pause();
+          if (tools.stopped || calls.get(view) !== call) return;
+        }
+      }
+      view.draw(tools.sheet(images, columns, {width: side, height: side}).data);
     }
     draw();
   },

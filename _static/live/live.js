@@ -37,7 +37,7 @@
 //                .size(width, height)   change the number of pixels
 //                .position(event)       {x, y} of a pointer event in pixels of the image (fractions)
 //                .element, .context     the <canvas>, and its 2d context for drawings of your own
-//                .title(text)           change the title
+//                .title(text)           change the title, if there is one
 //              sheet(images, columns, {width, height, channels, gap})   one array with all images side by side, for canvas.draw:
 //                               returns {data, width, height}
 //              readImage(file, {side = 256, square = false})   Promise of {data, width, height, channels: 3}, data a
@@ -320,8 +320,8 @@
     };
 
     tools.canvas = (parent, {label: text, width, height, scale = 8, title, share = 1}) => {
-      const panel = add(parent, "div", {className: "live-panel"});
-      const heading = add(panel, "p", {className: "live-title", hidden: !title, textContent: title ?? ""});
+      const panel = title ? add(parent, "div", {className: "live-panel"}) : parent;
+      const heading = title && add(panel, "p", {className: "live-title", textContent: title});
       const element = add(panel, "canvas", {className: "live-canvas"});
       element.setAttribute("role", "img");
       element.setAttribute("aria-label", text);

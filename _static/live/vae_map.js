@@ -11,7 +11,7 @@ imggenLive.register("vae_map", {
     const map = tools.canvas(stage, {
       label: "Map of the latent plane. The arrow keys move the cross.", title: "Latent plane, −3 to 3", width: resolution, height: resolution, scale: 1,
     });
-    const image = tools.canvas(stage, {label: "Decoded image", title: "Decoded image", width: side, height: side});
+    const image = tools.canvas(stage, {label: "Decoded image", title: "Decoded image", width: side, height: side, share: 1 / 2});
     map.element.tabIndex = 0;
     map.element.setAttribute("role", "application");
     map.element.style.cursor = "crosshair";
