@@ -41,5 +41,5 @@
     return { width, height, data };
   }
 
-  imggenLive.core.convolution = { outputSize, zerosBefore, crossCorrelate };
+  (imggenLive.core ??= {}).convolution = { outputSize, zerosBefore, crossCorrelate };
 })();

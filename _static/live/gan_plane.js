@@ -132,6 +132,16 @@
     }
   }
 
+  class GradientDescent {
+    constructor(size, { rate }) {
+      this.rate = rate;
+    }
+
+    step(weights, gradient) {
+      for (let k = 0; k < weights.length; k++) weights[k] -= this.rate * gradient[k];
+    }
+  }
+
   // --- Losses: of one output, or of a pair of a real and a generated one. All are means over the batch. ---------------------------
 
   const sigmoid = x => 1 / (1 + Math.exp(-x));
@@ -244,19 +254,6 @@
 
   // --- Data -----------------------------------------------------------------------------------------------------------------------
 
-  // The same seed gives the same numbers (mulberry32, and Box and Muller's transformation).
-  function randomNumbers(seed) {
-    let state = seed >>> 0;
-    const uniform = () => {
-      state = (state + 0x6d2b79f5) >>> 0;
-      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-      return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-    };
-    const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-    return { uniform, normal };
-  }
-
   // Functions from random numbers to one point.
   const datasets = {
     ring: ({ uniform, normal }) => {
@@ -309,13 +306,14 @@
     constructor(settings, source, seed) {
       this.settings = settings;
       this.source = source;
-      this.random = randomNumbers(seed);
+      this.random = imggenLive.random(seed);
       const { width = 32, offset = 0 } = settings;
       this.generator = new Network([2, width, width, 2], this.random.uniform);
       this.discriminator = new Network([2, width, width, 1], this.random.uniform);
       // An offset of the last bias starts the generator away from the data.
       this.generator.weights.set([-offset, -offset], this.generator.layers.at(-1).bias);
-      const optimizer = (network, rate) => new Adam(network.weights.length, { rate, beta1: settings.beta1 });
+      const Optimizer = settings.optimizer === "adam" ? Adam : GradientDescent;
+      const optimizer = (network, rate) => new Optimizer(network.weights.length, { rate, beta1: settings.beta1 });
       this.optimizers = {
         generator: optimizer(this.generator, settings.generatorRate),
         discriminator: optimizer(this.discriminator, settings.discriminatorRate),
@@ -325,7 +323,12 @@
     }
 
     latent(n) {
-      return Float32Array.from({ length: 2 * n }, this.random.normal);
+      return this.random.normals(2 * n);
+    }
+
+    // Train only the discriminator, so that it is ahead of the generator.
+    lead(steps) {
+      for (let k = 0; k < steps; k++) this.discriminatorStep();
     }
 
     discriminatorStep() {
@@ -349,7 +352,7 @@
     }
   }
 
-  imggenLive.core.gan_plane = {
-    Network, Adam, Training, losses, discriminatorGradient, generatorGradient, randomNumbers, samplePoints, precisionRecall,
+  (imggenLive.core ??= {}).gan_plane = {
+    Network, Adam, GradientDescent, Training, discriminatorGradient, generatorGradient, samplePoints, precisionRecall,
   };
 })();

@@ -5,22 +5,12 @@
 (() => {
   // An image is {width, height, channels, data}: numbers from 0 to 1, row by row, the channels of a pixel side by side.
 
-  // --- Random numbers -------------------------------------------------------------------------------------------------------------
+  // --- Poisson numbers ------------------------------------------------------------------------------------------------------------
 
-  // The generator mulberry32: the same seed gives the same noise. A number is uniform in [0, 1).
-  function generator(seed) {
-    let state = seed >>> 0;
-    const uniform = () => {
-      state = (state + 0x6d2b79f5) >>> 0;
-      let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-      mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-      return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-    };
-    // Box and Muller's transformation; 1 - u is never 0.
-    const normal = () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-    // An image has at most 256 different values, so the cumulative distribution of each is stored.
+  // An image has at most 256 different values, so the cumulative distribution of each is stored.
+  function poissonNumbers({ uniform }) {
     const tables = new Map();
-    const poisson = mean => {
+    return mean => {
       if (!tables.has(mean)) tables.set(mean, poissonTable(mean));
       const { first, cumulative } = tables.get(mean);
       const u = uniform();
@@ -32,7 +22,6 @@
       }
       return first + low;
     };
-    return { uniform, normal, poisson };
   }
 
   // The probabilities of the counts within nine standard deviations of the mean, from their ratios: P(k) / P(k - 1) = mean / k.
@@ -75,7 +64,8 @@
 
   // The noisy image is not clipped: to calculate, unclipped values are right. Display clips.
   function addNoise(image, kind, parameter, seed) {
-    const random = generator(seed);
+    const random = imggenLive.random(seed);
+    random.poisson = poissonNumbers(random);
     return { ...image, data: Float32Array.from(image.data, x => kinds[kind].add(x, parameter, random)) };
   }
 
@@ -192,7 +182,7 @@
     return total / (channels * (height - size + 1) * (width - size + 1));
   }
 
-  imggenLive.core.noise = {
-    generator, kinds, addNoise, gaussianFilter, medianFilter, bilateralFilter, clip, psnr, ssim,
+  (imggenLive.core ??= {}).noise = {
+    kinds, addNoise, gaussianFilter, medianFilter, bilateralFilter, clip, psnr, ssim,
   };
 })();
