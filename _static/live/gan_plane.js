@@ -355,4 +355,376 @@
   (imggenLive.core ??= {}).gan_plane = {
     Network, Adam, GradientDescent, Training, discriminatorGradient, generatorGradient, samplePoints, precisionRecall,
   };
+
+  // --- The figure ---------------------------------------------------------------------------------------------------------------
+
+  const EXTENT = 2.5;  // the plane is shown from -2.5 to 2.5
+  const FIELD = 64;  // the discriminator's output is computed on so many by so many points
+  const SHOWN = 256;  // generated points that are shown, always from the same latent vectors
+  const NEAR = 0.15;
+
+  const BALANCED = {
+    data: "ring", loss: "non_saturating", penalty: "none", weight: 0.1, optimizer: "adam", beta1: 0.5,
+    discriminatorRate: 0.002, generatorRate: 0.002, discriminatorSteps: 1, lead: 0, offset: 0,
+  };
+  const PRESETS = {
+    balanced: ["Balanced training", {}],
+    wasserstein: ["Wasserstein loss with gradient penalty", { loss: "wasserstein", penalty: "gradient", weight: 1, discriminatorSteps: 3 }],
+    collapse: ["Failure: mode collapse", { generatorRate: 0.01, discriminatorRate: 0.001, beta1: 0.9 }],
+    oscillation: ["Failure: oscillation", { generatorRate: 0.005, discriminatorRate: 0.005, beta1: 0.9 }],
+    vanishing: [
+      "Failure: vanishing gradients",
+      { loss: "minimax", optimizer: "gradient", discriminatorRate: 0.3, generatorRate: 0.03, discriminatorSteps: 4, lead: 400, offset: 2 },
+    ],
+  };
+
+  // Colours of real and generated points, and of the field where the output is high and low, on a light and on a dark page.
+  const COLOURS = {
+    light: { real: "#0062a3", fake: "#c44f00", high: [168, 208, 240], middle: [255, 255, 255], low: [250, 208, 168], arrow: "#3a3a3a" },
+    dark: { real: "#7cc4ff", fake: "#ffb066", high: [22, 62, 98], middle: [24, 28, 34], low: [94, 52, 14], arrow: "#e8e8e8" },
+  };
+
+  const exponential = power => Number((10 ** power).toPrecision(2));
+
+  async function start(root, tools) {
+    let training, seed = 1, running = true, history = [], drawn, cursor = null, measured = {};
+    const latent = imggenLive.random(7).normals(2 * SHOWN);
+
+    // --- Controls ---
+
+    const stage = tools.stage();
+    stage.classList.add("live-plane");
+    const plane = tools.canvas(document.createElement("div"), { label: "", width: 640, height: 640 });
+    const box = plane.element.parentElement, side = document.createElement("div");
+    stage.append(box, side);
+    side.innerHTML = `<p class="live-key"></p><table class="live-table"><tbody></tbody></table><p>Precision (line) and recall (dashes) over the steps</p>`;
+    const [key, table] = side.children;
+    const chart = tools.canvas(side, { label: "Precision and recall over the steps of the training; the table has the last values", width: 480, height: 180 });
+    const row = name => {
+      const line = table.tBodies[0].insertRow();
+      line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }), document.createElement("td"));
+      return line.cells[1];
+    };
+    const cells = {
+      steps: row("step"), precision: row("precision"), recall: row("recall"), discriminator: row("discriminator loss"),
+      generator: row("generator loss"), gradient: row("mean gradient at generated points"),
+    };
+
+    const first = tools.row();
+    const preset = tools.select(first, {
+      name: "preset", label: "Experiment", value: "balanced", options: Object.entries(PRESETS).map(([name, [title]]) => [name, title]), onChange: choose,
+    });
+    const runButton = tools.button(first, "Pause", () => run(!running));
+    tools.button(first, "One step", () => {
+      run(false);
+      advance(1);
+      draw();
+    });
+    tools.button(first, "Restart", restart);
+    tools.button(first, "Other start weights", () => {
+      seed++;
+      restart();
+    });
+
+    const initial = { ...BALANCED, ...PRESETS[preset.value][1] };
+    const second = tools.row("Data and loss");
+    const controls = {};
+    controls.data = tools.select(second, {
+      name: "data", label: "Data", value: initial.data, onChange: restart,
+      options: [["ring", "Ring of eight clusters"], ["moons", "Two moons"], ["spiral", "Spiral"], ["drawn", "Draw your own"]],
+    });
+    const clear = tools.button(second, "Clear the drawing", () => {
+      drawn = [];
+      restart();
+    });
+    controls.loss = tools.select(second, {
+      name: "loss", label: "Loss", value: initial.loss, onChange: adjust,
+      options: [
+        ["non_saturating", "Non-saturating"], ["minimax", "Minimax"], ["least_squares", "Least squares"], ["wasserstein", "Wasserstein"], ["relativistic", "Relativistic"],
+      ],
+    });
+    controls.penalty = tools.select(second, {
+      name: "penalty", label: "Penalty", value: initial.penalty, onChange: adjust,
+      options: [["none", "None"], ["r1", "R1, at the data"], ["gradient", "Gradient penalty"]],
+    });
+    const logarithmic = (parent, name, label, low, high) => {
+      const slider = tools.slider(parent, {
+        name, label, min: low, max: high, step: 0.1, value: Math.log10(initial[name]), format: power => String(exponential(power)), onChange: adjust,
+      });
+      return { element: slider.element, get value() { return exponential(slider.value); }, set: value => slider.set(Math.log10(value)) };
+    };
+    controls.weight = logarithmic(second, "weight", "Weight of the penalty", -2, 1);
+
+    const third = tools.row("Updates");
+    controls.discriminatorRate = logarithmic(third, "discriminatorRate", "Learning rate of the discriminator", -4, 0);
+    controls.generatorRate = logarithmic(third, "generatorRate", "Learning rate of the generator", -4, 0);
+    controls.discriminatorSteps = tools.slider(third, {
+      name: "discriminatorSteps", label: "Discriminator steps per generator step", min: 1, max: 10, value: initial.discriminatorSteps, onChange: adjust,
+    });
+    controls.optimizer = tools.select(third, {
+      name: "optimizer", label: "Optimizer", value: initial.optimizer, options: [["adam", "Adam"], ["gradient", "Gradient descent"]], onChange: restart,
+    });
+    controls.beta1 = tools.slider(third, {
+      name: "beta1", label: "Adam's momentum β₁", min: 0, max: 0.9, step: 0.1, value: initial.beta1, format: value => value.toFixed(1), onChange: restart,
+    });
+    controls.lead = tools.slider(third, {
+      name: "lead", label: "Discriminator steps before the start", min: 0, max: 500, step: 100, value: initial.lead, onChange: restart,
+    });
+    controls.offset = tools.slider(third, {
+      name: "offset", label: "Distance of the generator at the start", min: 0, max: 2, step: 0.5, value: initial.offset, onChange: restart,
+    });
+
+    const fourth = tools.row("Display");
+    const speed = tools.slider(fourth, { name: "speed", label: "Steps per repaint, at most", min: 1, max: 20, value: 10 });
+    const showField = tools.checkbox(fourth, { name: "field", label: "output of the discriminator", value: true, onChange: draw });
+    const showArrows = tools.checkbox(fourth, { name: "arrows", label: "arrows: where the generator's loss decreases", value: true, onChange: draw });
+    const startSteps = tools.setting("steps", "0", () => training?.steps ?? 0);
+
+    // The drawing is stored in the link in steps of 0.05, at most 300 points of it.
+    const linkedPoints = tools.setting("points", "", () => drawn.slice(0, 300).map(point => point.map(part => Math.round(20 * part))).join("_"));
+    const pairs = linkedPoints.split("_").map(pair => pair.split(",").map(Number));
+    drawn = pairs.filter(pair => pair.length === 2 && pair.every(Number.isFinite)).map(pair => pair.map(part => part / 20));
+
+    // --- Training ---
+
+    function settings() {
+      return Object.fromEntries(Object.entries(controls).map(([name, control]) => [name, control.value]));
+    }
+
+    const drawing = () => controls.data.value === "drawn";
+
+    function restart() {
+      const { data, ...rest } = settings();
+      clear.hidden = !drawing();
+      controls.weight.element.parentElement.hidden = controls.penalty.value === "none";
+      controls.beta1.element.parentElement.hidden = controls.optimizer.value !== "adam";
+      plane.element.tabIndex = drawing() ? 0 : -1;
+      plane.element.style.touchAction = drawing() ? "none" : "";
+      plane.element.setAttribute("role", drawing() ? "application" : "img");
+      plane.element.setAttribute("aria-label", drawing()
+        ? "Plane for your data. Arrow keys move the cross, Space adds a point, Backspace removes the last one."
+        : "Data and generated points in the plane; the table beside it describes them");
+      history = [];
+      cursor = drawing() ? [0, 0] : null;
+      training = null;
+      if (drawing() && drawn.length < 2) {
+        tools.say("Draw the data with mouse, finger or pen in the plane, or with the arrow keys and Space after Tab.");
+        for (const cell of Object.values(cells)) cell.textContent = "";
+        return draw();
+      }
+      training = new Training(rest, drawing() ? drawn : data, seed);
+      training.lead(rest.lead);
+      measure();
+      tools.say("");
+      draw();
+    }
+
+    // What can change while the training continues.
+    function adjust() {
+      controls.weight.element.parentElement.hidden = controls.penalty.value === "none";
+      if (training) Object.assign(training.settings, settings());
+      draw();
+    }
+
+    function choose(name) {
+      for (const [key, value] of Object.entries({ ...BALANCED, ...PRESETS[name][1] })) controls[key].set(value);
+      restart();
+      run(true);
+    }
+
+    function run(on) {
+      running = on;
+      runButton.textContent = on ? "Pause" : "Run";
+      if (!on && training) tools.say(`Step ${training.steps}: precision ${percent(measured.precision)}, recall ${percent(measured.recall)}.`);
+    }
+
+    const percent = share => `${Math.round(100 * share)} %`;
+
+    function advance(steps, milliseconds = Infinity) {
+      if (!training) return;
+      const begin = performance.now();
+      for (let k = 0; k < steps && performance.now() - begin < milliseconds; k++) {
+        training.step();
+        if (training.steps % 20 === 0) measure();
+      }
+    }
+
+    // Compare as many points of the data with the points that are shown.
+    function measure() {
+      const real = samplePoints(SHOWN, training.source, imggenLive.random(training.steps));
+      measured = precisionRecall(real, training.generator.forward(latent).slice(), NEAR);
+      measured.real = real;
+      history.push([training.steps, measured.precision, measured.recall]);
+      // Half of the points are enough, so the memory does not grow.
+      if (history.length > 400) history = history.filter((_, k) => k % 2 === 0);
+    }
+
+    // --- Drawing ---
+
+    const pixel = part => ((part + EXTENT) / (2 * EXTENT)) * 640;
+    const place = (x, y) => [pixel(x), 640 - pixel(y)];
+    const grid = new Float32Array(2 * FIELD * FIELD);
+    for (let k = 0; k < FIELD * FIELD; k++) {
+      grid[2 * k] = (((k % FIELD) + 0.5) / FIELD - 0.5) * 2 * EXTENT;
+      grid[2 * k + 1] = (0.5 - (Math.floor(k / FIELD) + 0.5) / FIELD) * 2 * EXTENT;
+    }
+    const fieldCanvas = Object.assign(document.createElement("canvas"), { width: FIELD, height: FIELD });
+    const fieldPixels = new ImageData(FIELD, FIELD);
+
+    // Between 0, generated, and 1, real: the probability, the target of least squares, or, where only differences count, the rank
+    // between the lowest and the highest output.
+    function shares(outputs) {
+      const loss = training.settings.loss;
+      if (loss === "least_squares") return outputs.map(value => Math.min(Math.max(value, 0), 1));
+      if (loss === "non_saturating" || loss === "minimax") return outputs.map(sigmoid);
+      let low = Infinity, high = -Infinity;
+      for (const value of outputs) {
+        low = Math.min(low, value);
+        high = Math.max(high, value);
+      }
+      return outputs.map(value => (value - low) / (high - low + 1e-9));
+    }
+
+    function drawField(colours) {
+      const outputs = shares(training.discriminator.forward(grid));
+      outputs.forEach((share, k) => {
+        const [from, to, part] = share < 0.5 ? [colours.low, colours.middle, 2 * share] : [colours.middle, colours.high, 2 * share - 1];
+        for (let c = 0; c < 3; c++) fieldPixels.data[4 * k + c] = from[c] + part * (to[c] - from[c]);
+        fieldPixels.data[4 * k + 3] = 255;
+      });
+      fieldCanvas.getContext("2d").putImageData(fieldPixels, 0, 0);
+      plane.context.drawImage(fieldCanvas, 0, 0, 640, 640);
+    }
+
+    function dots(points, colour, size) {
+      plane.context.fillStyle = colour;
+      for (let k = 0; k < points.length; k += 2) {
+        const [x, y] = place(points[k], points[k + 1]);
+        plane.context.fillRect(x - size / 2, y - size / 2, size, size);
+      }
+    }
+
+    function draw() {
+      const { context } = plane;
+      const colours = COLOURS[document.documentElement.dataset.theme === "dark" ? "dark" : "light"];
+      context.fillStyle = `rgb(${colours.middle})`;
+      context.fillRect(0, 0, 640, 640);
+      if (training) {
+        if (showField.value) drawField(colours);
+        dots(measured.real, colours.real, 5);
+        drawGenerated(colours);
+        cells.steps.textContent = training.steps;
+        cells.precision.textContent = percent(measured.precision);
+        cells.recall.textContent = percent(measured.recall);
+        cells.discriminator.textContent = training.discriminatorLoss?.toFixed(3) ?? "";
+        cells.generator.textContent = training.generatorLoss?.toFixed(3) ?? "";
+        drawChart();
+      } else {
+        dots(drawn.flat(), colours.real, 5);
+      }
+      if (cursor) {
+        const [x, y] = place(...cursor);
+        context.strokeStyle = colours.arrow;
+        context.lineWidth = 1;
+        context.strokeRect(x - 8, y, 16, 0);
+        context.strokeRect(x, y - 8, 0, 16);
+      }
+    }
+
+    function drawGenerated(colours) {
+      const { context } = plane;
+      const { points } = generatorGradient(training.generator, training.discriminator, { real: measured.real, latent }, training.settings);
+      const fake = training.generator.values.at(-1);
+      let total = 0;
+      context.strokeStyle = colours.arrow;
+      context.lineWidth = 1;
+      context.beginPath();
+      for (let k = 0; k < fake.length; k += 2) {
+        // The loss is a mean over the points; the arrow is the gradient of one point's own term.
+        const gradient = [-SHOWN * points[k], -SHOWN * points[k + 1]];
+        const length = Math.hypot(...gradient);
+        total += length / SHOWN;
+        if (!showArrows.value || k % 4) continue;
+        const factor = Math.min(0.3, 0.5 / (length + 1e-9));
+        context.moveTo(...place(fake[k], fake[k + 1]));
+        context.lineTo(...place(fake[k] + factor * gradient[0], fake[k + 1] + factor * gradient[1]));
+      }
+      context.stroke();
+      dots(fake, colours.fake, 6);
+      cells.gradient.textContent = total < 0.01 ? total.toExponential(1).replace("-", "−") : total.toFixed(2);
+    }
+
+    function drawChart() {
+      const { context, element: { width, height } } = chart, colours = tools.colours();
+      context.fillStyle = colours.panel;
+      context.fillRect(0, 0, width, height);
+      const last = Math.max(training.steps, 20);
+      context.lineWidth = 2;
+      context.strokeStyle = colours.ink;
+      for (const [index, dash] of [[1, []], [2, [6, 5]]]) {
+        context.setLineDash(dash);
+        context.beginPath();
+        for (const entry of history) context.lineTo((entry[0] / last) * (width - 4) + 2, height - 3 - entry[index] * (height - 6));
+        context.stroke();
+      }
+      context.setLineDash([]);
+    }
+
+    // --- Drawing the data ---
+
+    function addPoint(point) {
+      if (drawn.length >= 2000) return;
+      drawn.push(point.map(part => Math.min(Math.max(part, -EXTENT), EXTENT)));
+      if (training) training.source = drawn;
+    }
+    const toPlane = event => {
+      const { x, y } = plane.position(event);
+      return [(x / 640 - 0.5) * 2 * EXTENT, (0.5 - y / 640) * 2 * EXTENT];
+    };
+    tools.listen(plane.element, "pointerdown", event => {
+      if (!drawing()) return;
+      plane.element.setPointerCapture(event.pointerId);
+      addPoint(toPlane(event));
+      draw();
+    });
+    tools.listen(plane.element, "pointermove", event => {
+      if (!drawing() || !event.buttons) return;
+      addPoint(toPlane(event));
+      draw();
+    });
+    // The training begins when the first stroke ends, and continues with the points of later ones.
+    const finish = () => {
+      if (drawing() && !training && drawn.length >= 2) restart();
+    };
+    tools.listen(plane.element, "pointerup", finish);
+    tools.listen(plane.element, "keydown", event => {
+      if (!drawing()) return;
+      const moves = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] };
+      if (moves[event.key]) cursor = cursor.map((part, k) => Math.min(Math.max(part + moves[event.key][k], -EXTENT), EXTENT));
+      else if (event.key === " ") addPoint(cursor);
+      else if (event.key === "Backspace") drawn.pop();
+      else return;
+      event.preventDefault();
+      finish();
+      draw();
+    });
+
+    // --- The first look ---
+
+    key.innerHTML = `<span class="live-real">■</span> data <span class="live-fake">■</span> generated points. Background: blue where the discriminator rates points as real, orange where it rates them as generated.`;
+    tools.onColours(draw);
+    restart();
+    for (let rest = Math.min(Number(startSteps) || 0, 5000); rest > 0 && !tools.stopped; rest -= 50) {
+      advance(Math.min(rest, 50));
+      await tools.pause();
+    }
+    draw();
+    tools.frames(() => {
+      if (!running || !training) return;
+      advance(speed.value, 25);
+      draw();
+    });
+  }
+
+  imggenLive.register("gan_plane", { start });
 })();

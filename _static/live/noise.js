@@ -185,4 +185,174 @@
   (imggenLive.core ??= {}).noise = {
     kinds, addNoise, gaussianFilter, medianFilter, bilateralFilter, clip, psnr, ssim,
   };
+
+  // --- The figure ---------------------------------------------------------------------------------------------------------------
+
+  const percent = share => `${(100 * share).toFixed(1)} %`;
+
+  // The name of each kind, and its parameter in words.
+  const NAMES = {
+    gaussian: ["Gaussian", std => `standard deviation ${std.toFixed(3)}`],
+    uniform: ["Uniform", half => `half-width ${half.toFixed(3)}`],
+    salt_and_pepper: ["Salt and pepper", amount => `${percent(amount)} of the values are replaced`],
+    poisson: ["Poisson (photon)", photons => `${photons.toFixed(photons < 10 ? 1 : 0)} photons at full brightness`],
+    speckle: ["Speckle", relative => `relative standard deviation ${relative.toFixed(3)}`],
+  };
+
+  const FILTERS = {
+    gaussian: ["Gaussian", (image, sliders) => gaussianFilter(image, sliders.gaussian.value)],
+    median: ["Median", (image, sliders) => medianFilter(image, sliders.median.value)],
+    bilateral: ["Bilateral, 5 × 5", (image, sliders) => bilateralFilter(clip(image), sliders.bilateral.value, 5)],
+    nothing: ["No filter", image => image],
+  };
+
+  // Draw the shares of values in 64 bins: the first list filled, the second as a line.
+  function drawHistogram({ element, context }, lists, [low, high], colours) {
+    const bins = 64, { width, height } = element, bottom = height - 1;
+    const counts = lists.map(values => {
+      const count = new Float64Array(bins);
+      for (const value of values) count[Math.min(Math.max(Math.floor(((value - low) / (high - low)) * bins), 0), bins - 1)]++;
+      return count;
+    });
+    // A bin that holds a third of all values, as the zero of salt and pepper does, would hide the others.
+    const largest = Math.min(Math.max(...counts.flatMap(count => [...count])), lists[0].length / 6);
+    const y = count => bottom - (Math.min(count / largest, 1) * (height - 4));
+    context.fillStyle = colours.panel;
+    context.fillRect(0, 0, width, height);
+    context.fillStyle = colours.first;
+    counts[0].forEach((count, k) => context.fillRect((k * width) / bins, y(count), width / bins, bottom - y(count)));
+    context.strokeStyle = colours.second;
+    context.lineWidth = 2;
+    context.beginPath();
+    counts[1].forEach((count, k) => {
+      context.lineTo((k * width) / bins, y(count));
+      context.lineTo(((k + 1) * width) / bins, y(count));
+    });
+    context.stroke();
+    context.fillStyle = colours.ink;
+    context.fillRect(0, bottom, width, 1);
+    // The value 0 of the noise.
+    if (low < 0) context.fillRect(Math.round((-low / (high - low)) * width), bottom - 6, 1, 6);
+  }
+
+  async function start(root, tools) {
+    const photograph = await imggenLive.photograph(tools);
+    let image = photograph, seed = 1, noisy, planned = false;
+
+    const stage = tools.stage();
+    stage.classList.add("live-grid");
+    const cell = (title, scale = 2) => {
+      const box = document.createElement("div");
+      box.append(Object.assign(document.createElement("p"), { textContent: title }));
+      stage.append(box);
+      return tools.canvas(box, { label: title, width: image.width, height: image.height, scale });
+    };
+    const [clean, before, after] = [cell("Image"), cell("With noise"), cell("Filtered")];
+    const plot = cell("Histogram", 2);
+    plot.size(384, 288);
+    const legend = Object.assign(document.createElement("p"), { className: "live-legend" });
+    plot.element.after(legend);
+
+    const table = document.createElement("table");
+    table.className = "live-table";
+    table.innerHTML = `<thead><tr><td></td><th scope="col">PSNR in dB</th><th scope="col">SSIM</th></tr></thead>
+      <tbody><tr><th scope="row">with noise</th><td></td><td></td></tr><tr><th scope="row">filtered</th><td></td><td></td></tr></tbody>`;
+    root.append(table);
+
+    const first = tools.row("Noise");
+    const kind = tools.select(first, {
+      name: "kind", label: "Kind", value: "gaussian", options: Object.entries(NAMES).map(([key, [name]]) => [key, name]), onChange: addAndShow,
+    });
+    const strength = tools.slider(first, {
+      name: "strength", label: "Root mean squared error σ", min: 0.02, max: 0.4, step: 0.01, value: 0.1,
+      format: value => value.toFixed(2), onChange: addAndShow,
+    });
+    tools.button(first, "New random numbers", () => {
+      seed++;
+      addAndShow();
+    });
+
+    const second = tools.row("Filter");
+    const filter = tools.select(second, {
+      name: "filter", label: "Kind", value: "gaussian", options: Object.entries(FILTERS).map(([key, [name]]) => [key, name]), onChange: filterAndShow,
+    });
+    const sliders = {
+      gaussian: tools.slider(second, {
+        name: "width", label: "Standard deviation in pixels", min: 0.3, max: 3, step: 0.1, value: 0.8, format: value => value.toFixed(1), onChange: filterAndShow,
+      }),
+      median: tools.slider(second, {
+        name: "side", label: "Side of the window in pixels", min: 3, max: 7, step: 2, value: 3, onChange: filterAndShow,
+      }),
+      bilateral: tools.slider(second, {
+        name: "colours", label: "Tolerated difference of colours", min: 0.05, max: 1, step: 0.05, value: 0.4,
+        format: value => value.toFixed(2), onChange: filterAndShow,
+      }),
+    };
+    const histogram = tools.select(second, {
+      name: "histogram", label: "Histogram of", value: "noise", options: [["noise", "the error"], ["values", "the brightness"]], onChange: filterAndShow,
+    });
+
+    const source = tools.row("Your own image (it stays in this page)");
+    tools.file(source, { label: "Image file", side: photograph.width, onImage: use });
+    tools.button(source, "Built-in photograph", () => use(photograph));
+
+    function use(chosen) {
+      image = chosen;
+      for (const view of [clean, before, after]) view.size(image.width, image.height);
+      addAndShow();
+    }
+
+    // However fast a slider moves, each repaint computes once.
+    function plan(withNoise) {
+      planned ||= { withNoise: false };
+      planned.withNoise ||= withNoise;
+    }
+    function addAndShow() { plan(true); }
+    function filterAndShow() { plan(false); }
+    tools.frames(() => {
+      if (!planned) return;
+      const { withNoise } = planned;
+      planned = false;
+      compute(withNoise);
+    });
+    tools.onColours(filterAndShow);
+
+    function compute(withNoise) {
+      const parameter = kinds[kind.value].parameter(image, strength.value);
+      if (withNoise) noisy = addNoise(image, kind.value, parameter, seed);
+      for (const [key, { element }] of Object.entries(sliders)) element.parentElement.hidden = key !== filter.value;
+      const filtered = FILTERS[filter.value][1](noisy, sliders);
+      clean.draw(image.data);
+      before.draw(noisy.data);
+      after.draw(filtered.data);
+
+      const scores = [noisy, filtered].map(result => [psnr(image, result), ssim(image, result)]);
+      [...table.tBodies[0].rows].forEach((line, k) => {
+        line.cells[1].textContent = scores[k][0].toFixed(1);
+        line.cells[2].textContent = scores[k][1].toFixed(2);
+      });
+      showHistogram(filtered);
+      const [name, words] = NAMES[kind.value];
+      const change = scores[1][0] - scores[0][0];
+      const verb = Math.abs(change) < 0.05 ? "does not change the PSNR" : `${change > 0 ? "raises" : "lowers"} the PSNR by ${Math.abs(change).toFixed(1)} dB`;
+      tools.say(`${name}: ${words(parameter)}. ${filter.value === "nothing" ? "No filter" : "The filter"} ${verb}.`);
+    }
+
+    function showHistogram(filtered) {
+      const colours = { ...tools.colours(), first: "#56b4e9", second: "#d55e00" };
+      const error = result => result.data.map((value, k) => value - image.data[k]);
+      if (histogram.value === "noise") {
+        const reach = Math.min(4 * strength.value, 1);
+        drawHistogram(plot, [error(noisy), error(filtered)], [-reach, reach], colours);
+        legend.textContent = `Blue: noisy minus clean image; orange line: filtered minus clean image. From ${(-reach).toFixed(1).replace("-", "−")} to ${reach.toFixed(1)}; the mark is 0.`;
+      } else {
+        drawHistogram(plot, [noisy.data, filtered.data], [-0.25, 1.25], colours);
+        legend.textContent = "Blue: values of the noisy image; orange line: values of the filtered image. From −0.25 to 1.25; the mark is 0.";
+      }
+    }
+
+    compute(true);
+  }
+
+  imggenLive.register("noise", { needs: ["photograph"], start });
 })();
