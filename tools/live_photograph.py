@@ -1,4 +1,4 @@
-"""Writes the photograph of the live figures, _static/live/photograph.js: a small JPEG in base64, since pages from disk load no files."""
+"""Writes the photograph of the live figures, _static/live/photograph.js: a small JPEG in a script, which pages from disk can load."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ TARGET = ROOT / "_static" / "live" / "photograph.js"
 SIZE = (192, 144)
 
 SCRIPT = """\
-// The photograph of the live figures: "Chelsea", a cat, by Stefan van der Walt, CC0, from scikit-image ({name} of skimage.data),
+// The photograph of the live figures: the cat Chelsea, by Stefan van der Walt, CC0. It is skimage.data.chelsea of scikit-image,
 // cropped and reduced to {width} by {height} pixels. Made by tools/live_photograph.py.
 "use strict";
 
@@ -35,7 +35,7 @@ def script() -> str:
     buffer = io.BytesIO()
     photograph().save(buffer, "JPEG", quality=92, optimize=True)
     data = base64.b64encode(buffer.getvalue()).decode()
-    return SCRIPT.format(name="chelsea", width=SIZE[0], height=SIZE[1], data=data)
+    return SCRIPT.format(width=SIZE[0], height=SIZE[1], data=data)
 
 
 if __name__ == "__main__":

@@ -340,7 +340,7 @@
       this.optimizers.discriminator.step(this.discriminator.weights, this.discriminator.gradient);
     }
 
-    // Some steps of the discriminator, then one of the generator.
+    // One round: some steps of the discriminator, then one of the generator.
     step() {
       for (let k = 0; k < this.settings.discriminatorSteps; k++) this.discriminatorStep();
       const real = samplePoints(this.batch, this.source, this.random);
@@ -384,6 +384,8 @@
     dark: { real: "#7cc4ff", fake: "#ffb066", high: [22, 62, 98], middle: [24, 28, 34], low: [94, 52, 14], arrow: "#e8e8e8" },
   };
 
+  imggenLive.core.gan_plane.presets = Object.fromEntries(Object.entries(PRESETS).map(([name, [, changes]]) => [name, { ...BALANCED, ...changes }]));
+
   const exponential = power => Number((10 ** power).toPrecision(2));
 
   async function start(root, tools) {
@@ -397,16 +399,16 @@
     const plane = tools.canvas(document.createElement("div"), { label: "", width: 640, height: 640 });
     const box = plane.element.parentElement, side = document.createElement("div");
     stage.append(box, side);
-    side.innerHTML = `<p class="live-key"></p><table class="live-table"><tbody></tbody></table><p>Precision (line) and recall (dashes) over the steps</p>`;
+    side.innerHTML = `<p class="live-key"></p><table class="live-table"><tbody></tbody></table><p>Precision (line) and recall (dashes) over the rounds</p>`;
     const [key, table] = side.children;
-    const chart = tools.canvas(side, { label: "Precision and recall over the steps of the training; the table has the last values", width: 480, height: 180 });
+    const chart = tools.canvas(side, { label: "Precision and recall over the rounds of the training; the table has the last values", width: 480, height: 180 });
     const row = name => {
       const line = table.tBodies[0].insertRow();
       line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }), document.createElement("td"));
       return line.cells[1];
     };
     const cells = {
-      steps: row("step"), precision: row("precision"), recall: row("recall"), discriminator: row("discriminator loss"),
+      steps: row("round"), precision: row("precision"), recall: row("recall"), discriminator: row("discriminator loss"),
       generator: row("generator loss"), gradient: row("mean gradient at generated points"),
     };
 
@@ -415,7 +417,7 @@
       name: "preset", label: "Experiment", value: "balanced", options: Object.entries(PRESETS).map(([name, [title]]) => [name, title]), onChange: choose,
     });
     const runButton = tools.button(first, "Pause", () => run(!running));
-    tools.button(first, "One step", () => {
+    tools.button(first, "One round", () => {
       run(false);
       advance(1);
       draw();
@@ -426,7 +428,7 @@
       restart();
     });
 
-    const initial = { ...BALANCED, ...PRESETS[preset.value][1] };
+    const { presets } = imggenLive.core.gan_plane, initial = presets[preset.value];
     const second = tools.row("Data and loss");
     const controls = {};
     controls.data = tools.select(second, {
@@ -456,28 +458,33 @@
     controls.weight = logarithmic(second, "weight", "Weight of the penalty", -2, 1);
 
     const third = tools.row("Updates");
-    controls.discriminatorRate = logarithmic(third, "discriminatorRate", "Learning rate of the discriminator", -4, 0);
-    controls.generatorRate = logarithmic(third, "generatorRate", "Learning rate of the generator", -4, 0);
+    controls.discriminatorRate = logarithmic(third, "discriminatorRate", "Learning rate, discriminator", -4, 0);
+    controls.generatorRate = logarithmic(third, "generatorRate", "Learning rate, generator", -4, 0);
     controls.discriminatorSteps = tools.slider(third, {
-      name: "discriminatorSteps", label: "Discriminator steps per generator step", min: 1, max: 10, value: initial.discriminatorSteps, onChange: adjust,
-    });
-    controls.optimizer = tools.select(third, {
-      name: "optimizer", label: "Optimizer", value: initial.optimizer, options: [["adam", "Adam"], ["gradient", "Gradient descent"]], onChange: restart,
-    });
-    controls.beta1 = tools.slider(third, {
-      name: "beta1", label: "Adam's momentum β₁", min: 0, max: 0.9, step: 0.1, value: initial.beta1, format: value => value.toFixed(1), onChange: restart,
-    });
-    controls.lead = tools.slider(third, {
-      name: "lead", label: "Discriminator steps before the start", min: 0, max: 500, step: 100, value: initial.lead, onChange: restart,
-    });
-    controls.offset = tools.slider(third, {
-      name: "offset", label: "Distance of the generator at the start", min: 0, max: 2, step: 0.5, value: initial.offset, onChange: restart,
+      name: "discriminatorSteps", label: "Discriminator steps per round", min: 1, max: 10, value: initial.discriminatorSteps, onChange: adjust,
     });
 
-    const fourth = tools.row("Display");
-    const speed = tools.slider(fourth, { name: "speed", label: "Steps per repaint, at most", min: 1, max: 20, value: 10 });
-    const showField = tools.checkbox(fourth, { name: "field", label: "output of the discriminator", value: true, onChange: draw });
-    const showArrows = tools.checkbox(fourth, { name: "arrows", label: "arrows: where the generator's loss decreases", value: true, onChange: draw });
+    const more = document.createElement("details");
+    more.append(Object.assign(document.createElement("summary"), { textContent: "More settings" }));
+    root.append(more);
+    const fourth = tools.row("Start and optimizer");
+    controls.optimizer = tools.select(fourth, {
+      name: "optimizer", label: "Optimizer", value: initial.optimizer, options: [["adam", "Adam"], ["gradient", "Gradient descent"]], onChange: restart,
+    });
+    controls.beta1 = tools.slider(fourth, {
+      name: "beta1", label: "Adam's momentum β₁", min: 0, max: 0.9, step: 0.1, value: initial.beta1, format: value => value.toFixed(1), onChange: restart,
+    });
+    controls.lead = tools.slider(fourth, {
+      name: "lead", label: "Discriminator steps before the start", min: 0, max: 500, step: 100, value: initial.lead, onChange: restart,
+    });
+    controls.offset = tools.slider(fourth, {
+      name: "offset", label: "Offset of the generator at the start", min: 0, max: 2, step: 0.5, value: initial.offset, onChange: restart,
+    });
+    const fifth = tools.row("Display");
+    const speed = tools.slider(fifth, { name: "speed", label: "Rounds per repaint, at most", min: 1, max: 20, value: 10 });
+    const showField = tools.checkbox(fifth, { name: "field", label: "Output of the discriminator", value: true, onChange: draw });
+    const showArrows = tools.checkbox(fifth, { name: "arrows", label: "Arrows: descent of the generator's loss", value: true, onChange: draw });
+    more.append(fourth, fifth);
     const startSteps = tools.setting("steps", "0", () => training?.steps ?? 0);
 
     // The drawing is stored in the link in steps of 0.05, at most 300 points of it.
@@ -527,7 +534,7 @@
     }
 
     function choose(name) {
-      for (const [key, value] of Object.entries({ ...BALANCED, ...PRESETS[name][1] })) controls[key].set(value);
+      for (const [key, value] of Object.entries(presets[name])) controls[key].set(value);
       restart();
       run(true);
     }
@@ -535,7 +542,7 @@
     function run(on) {
       running = on;
       runButton.textContent = on ? "Pause" : "Run";
-      if (!on && training) tools.say(`Step ${training.steps}: precision ${percent(measured.precision)}, recall ${percent(measured.recall)}.`);
+      if (!on && training) tools.say(`Round ${training.steps}: precision ${percent(measured.precision)}, recall ${percent(measured.recall)}.`);
     }
 
     const percent = share => `${Math.round(100 * share)} %`;

@@ -1,4 +1,4 @@
-// The photograph of the live figures: "Chelsea", a cat, by Stefan van der Walt, CC0, from scikit-image (chelsea of skimage.data),
+// The photograph of the live figures: the cat Chelsea, by Stefan van der Walt, CC0. It is skimage.data.chelsea of scikit-image,
 // cropped and reduced to 192 by 144 pixels. Made by tools/live_photograph.py.
 "use strict";
 
