@@ -1,4 +1,4 @@
-"""Writes the photograph of the live figures, _static/live/photograph.js: a small JPEG in a script, which pages from disk can load."""
+"""Writes the photograph of the live figures, _static/live/photograph.js: a small JPEG in base64."""
 
 import base64
 import io
@@ -12,8 +12,8 @@ TARGET = ROOT / "_static" / "live" / "photograph.js"
 SIZE = (192, 144)
 
 SCRIPT = """\
-// The photograph of the live figures: the cat Chelsea, by Stefan van der Walt, CC0. It is skimage.data.chelsea of scikit-image,
-// cropped and reduced to {width} by {height} pixels. Made by tools/live_photograph.py.
+// The photograph of the live figures: the cat Chelsea, by Stefan van der Walt, CC0. It is
+// skimage.data.chelsea, cropped and reduced to {width} by {height} pixels. Made by tools/live_photograph.py.
 "use strict";
 
 imggenLive.photograph = async tools => {{

@@ -250,7 +250,7 @@
     const [clean, before, after] = [cell("Image"), cell("With noise"), cell("Filtered")];
     const plot = cell("Histogram", 2);
     plot.size(384, 288);
-    const legend = Object.assign(document.createElement("p"), { className: "live-legend" });
+    const legend = Object.assign(document.createElement("p"), { className: "live-note" });
     plot.element.after(legend);
 
     const table = document.createElement("table");

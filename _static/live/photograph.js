@@ -1,5 +1,5 @@
-// The photograph of the live figures: the cat Chelsea, by Stefan van der Walt, CC0. It is skimage.data.chelsea of scikit-image,
-// cropped and reduced to 192 by 144 pixels. Made by tools/live_photograph.py.
+// The photograph of the live figures: the cat Chelsea, by Stefan van der Walt, CC0. It is
+// skimage.data.chelsea, cropped and reduced to 192 by 144 pixels. Made by tools/live_photograph.py.
 "use strict";
 
 imggenLive.photograph = async tools => {

@@ -1,5 +1,6 @@
-"""The live figures without trained weights: their arithmetic, compared with Python, and their behaviour in a page from disk."""
+"""The live figures without trained weights: their arithmetic, compared with Python, and their behaviour in a browser."""
 
+import itertools
 import sys
 
 import keras
@@ -221,7 +222,7 @@ def network_of(weights, sizes):
 
     def evaluate(points):
         x, start = points, 0
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(sizes):
             matrix = ops.reshape(weights[start : start + inputs * outputs], (inputs, outputs))
             start += inputs * outputs
             x = ops.matmul(x, matrix) + weights[start : start + outputs]
@@ -249,7 +250,7 @@ LOSSES["least_squares"] = least_squares_generator, least_squares_discriminator
 def batch():
     rng = np.random.default_rng(0)
     sizes = {"generator": (2, WIDTH, WIDTH, 2), "discriminator": (2, WIDTH, WIDTH, 1)}
-    counts = {name: sum((a + 1) * b for a, b in zip(s, s[1:], strict=False)) for name, s in sizes.items()}
+    counts = {name: sum((a + 1) * b for a, b in itertools.pairwise(s)) for name, s in sizes.items()}
     values = {f"{name}_weights": rng.normal(0, 0.4, count) for name, count in counts.items()}
     values |= {name: rng.normal(size=(BATCH, 2)) for name in ("real", "latent")}
     values["fraction"] = rng.random((BATCH, 1))
