@@ -19,6 +19,7 @@
 //
 //   Layout     stage()                       an element for canvases
 //              row(legend)                   a group of controls; with a legend it is a <fieldset>
+//              legend([[text, colour], …])   a list of names with their colours
 //   Controls   Each takes the element that it is appended to and an object; each returns {element, value, set(value)}.
 //              A control with a `name` takes its first value from the link with which the reader came, and enters the link
 //              that the button "Link to these settings" makes. `onChange(value)` is called after each change by the reader.
@@ -29,12 +30,14 @@
 //              file(parent, {label, side, square, onImage})   the reader's image, see readImage; it never leaves the page
 //   Settings   setting(name, initial, read)  a setting without a control: its first value, a string or what the link has;
 //                                            read() returns the value for a new link
-//   Images     canvas(parent, {label, width, height, scale})   returns a view:
+//   Images     canvas(parent, {label, width, height, scale, title, share})   returns a view. `label` describes it to screen
+//              readers, `title` is shown above it, and `share` is the part of the stage's width that it may use (default 1):
 //                .draw(data)    data in [0, 1], width × height × 1 or × 3 (channels last), shown at a whole multiple of its pixels,
 //                               at most `scale` (default 8) and as wide as there is room
 //                .size(width, height)   change the number of pixels
 //                .position(event)       {x, y} of a pointer event in pixels of the image (fractions)
 //                .element, .context     the <canvas>, and its 2d context for drawings of your own
+//                .title(text)           change the title
 //              sheet(images, columns, {width, height, channels, gap})   one array with all images side by side, for canvas.draw:
 //                               returns {data, width, height}
 //              readImage(file, {side = 256, square = false})   Promise of {data, width, height, channels: 3}, data a
@@ -46,7 +49,7 @@
 //   Time       frames(step)     calls step(milliseconds) before each repaint, until the function that it returns is called
 //              listen(target, type, handler, options)   addEventListener, removed at the end
 //              Both end by themselves when the figure stops. tools.stopped is true from then on: check it after each await.
-//              pause()          Promise that lets the browser repaint and react; await it between long steps
+//              pause(milliseconds = 0)   Promise that lets the browser repaint and react; await it between long steps
 //   Chance     random(seed)     {uniform(), normal(), normals(n)}: the same numbers for the same seed, in every browser
 //   Weights    weights(name)    {record, arrays: {name: {shape, data: Float32Array}}} of the script weights/NAME.js
 (() => {
@@ -212,11 +215,26 @@
     tools.say = text => {
       if (status.textContent !== text) status.textContent = text;
     };
-    tools.stage = () => add(root, "div", {className: "live-stage"});
+    tools.stage = () => {
+      const stage = add(root, "div", {className: "live-stage"});
+      // The result is next to the image.
+      root.append(status);
+      return stage;
+    };
     tools.row = legend => {
       const row = add(root, legend ? "fieldset" : "div", {className: "live-row"});
       if (legend) add(row, "legend", {textContent: legend});
       return row;
+    };
+
+    tools.legend = entries => {
+      const list = add(root, "ul", {className: "live-legend"});
+      for (const [text, colour] of entries) {
+        const entry = add(list, "li");
+        add(entry, "span").style.background = colour;
+        entry.append(text);
+      }
+      return list;
     };
 
     tools.setting = (name, initial, read) => {
@@ -301,15 +319,18 @@
       return {element: input};
     };
 
-    tools.canvas = (parent, {label: text, width, height, scale = 8}) => {
-      const element = add(parent, "canvas", {className: "live-canvas"});
+    tools.canvas = (parent, {label: text, width, height, scale = 8, title, share = 1}) => {
+      const panel = add(parent, "div", {className: "live-panel"});
+      const heading = add(panel, "p", {className: "live-title", hidden: !title, textContent: title ?? ""});
+      const element = add(panel, "canvas", {className: "live-canvas"});
       element.setAttribute("role", "img");
       element.setAttribute("aria-label", text);
       const context = element.getContext("2d", {willReadFrequently: true});
       let pixels;
       const fit = () => {
         // A whole number of screen pixels for each pixel of the image, unless the image is wider than the column.
-        const density = devicePixelRatio || 1, room = parent.clientWidth || width;
+        const density = devicePixelRatio || 1, whole = parent.clientWidth || root.clientWidth || width;
+        const room = share < 1 ? whole * share - 12 : whole;
         const factor = Math.floor(Math.min(scale, room / element.width) * density) / density;
         element.style.width = `${factor ? factor * element.width : Math.min(room, element.width)}px`;
       };
@@ -336,6 +357,7 @@
           }
           context.putImageData(pixels, 0, 0);
         },
+        title(words) { heading.textContent = words; },
         position(event) {
           const place = element.getBoundingClientRect();
           return {
@@ -371,7 +393,7 @@
       requestAnimationFrame(next);
       return () => { going = false; };
     };
-    tools.pause = () => new Promise(done => setTimeout(done));
+    tools.pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
     tools.listen = (target, type, handler, options) => {
       target.addEventListener(type, handler, options);
       ends.push(() => target.removeEventListener(type, handler, options));
@@ -396,9 +418,11 @@
     return new Map(location.hash.startsWith(prefix) ? new URLSearchParams(location.hash.slice(prefix.length)) : []);
   }
 
+  const parts = figure => [".live-still", ".live-body", ".live-start", ".live-status"].map(part => figure.querySelector(part));
+
   async function begin(figure) {
     const name = figure.dataset.live, folder = figure.dataset.folder;
-    const [still, body, button, status] = [".live-still", ".live-body", ".live-start", ".live-status"].map(part => figure.querySelector(part));
+    const [still, body, button, status] = parts(figure);
     end(figure);
     button.disabled = true;
     status.textContent = "Loading …";
@@ -411,8 +435,8 @@
       const root = add(null, "div", {className: "live-root"});
       tools = makeTools(figure, root, linkedSettings(name));
       body.replaceChildren(root);
-      Object.assign(body, {hidden: false});
-      Object.assign(still, {hidden: true});
+      body.hidden = false;
+      still.hidden = true;
       const stop = await start(root, tools);
       running.set(figure, {tools, stop});
       const row = add(body, "div", {className: "live-row live-end"});
@@ -439,11 +463,12 @@
     running.delete(figure);
     found?.tools.end();
     found?.stop?.();
-    figure.querySelector(".live-body").replaceChildren();
-    figure.querySelector(".live-body").hidden = true;
-    figure.querySelector(".live-still").hidden = false;
-    figure.querySelector(".live-start").hidden = false;
-    figure.querySelector(".live-status").textContent = "";
+    const [still, body, button, status] = parts(figure);
+    button.after(status);
+    status.textContent = "";
+    body.replaceChildren();
+    body.hidden = true;
+    still.hidden = button.hidden = false;
   }
 
   async function link(tools, status) {
