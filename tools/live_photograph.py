@@ -9,7 +9,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 TARGET = ROOT / "_static" / "live" / "photograph.js"
-SIZE = (192, 144)
+SIZE = (160, 120)
 
 SCRIPT = """\
 // The photograph of the live figures: the cat Chelsea, by Stefan van der Walt, CC0. It is

@@ -80,16 +80,12 @@
 
   async function start(root, tools) {
     const photograph = grey(await imggenLive.photograph(tools));
-    let image = photograph, kernel, result, place = { i: 60, j: 88 }, camera;
+    let image = photograph, kernel, result, place = { i: 50, j: 74 }, camera;
 
     const stage = tools.stage();
     stage.classList.add("live-grid");
-    const [before, after] = ["Image, with the window", "Result"].map(title => {
-      const cell = document.createElement("div");
-      cell.append(Object.assign(document.createElement("p"), { textContent: title }));
-      stage.append(cell);
-      return tools.canvas(cell, { label: title, width: image.width, height: image.height, scale: 2 });
-    });
+    const [before, after] = [["Image", "Image, with the window of the sum below"], ["Result", "Result of the convolution"]].map(([title, label]) =>
+      tools.canvas(stage.appendChild(document.createElement("div")), { title, label, width: image.width, height: image.height, scale: 2 }));
 
     const first = tools.row();
     const preset = tools.select(first, {

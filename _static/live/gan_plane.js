@@ -386,6 +386,8 @@
 
   imggenLive.core.gan_plane.presets = Object.fromEntries(Object.entries(PRESETS).map(([name, [, changes]]) => [name, { ...BALANCED, ...changes }]));
 
+  const theme = () => COLOURS[document.documentElement.dataset.theme === "dark" ? "dark" : "light"];
+
   const exponential = power => Number((10 ** power).toPrecision(2));
 
   async function start(root, tools) {
@@ -399,9 +401,14 @@
     const plane = tools.canvas(document.createElement("div"), { label: "", width: 640, height: 640 });
     const box = plane.element.parentElement, side = document.createElement("div");
     stage.append(box, side);
-    side.innerHTML = `<p class="live-key"></p><table class="live-table"><tbody></tbody></table><p>Precision (line) and recall (dashes) over the rounds</p>`;
-    const [key, table] = side.children;
-    const chart = tools.canvas(side, { label: "Precision and recall over the rounds of the training; the table has the last values", width: 480, height: 180 });
+    const table = document.createElement("table");
+    table.className = "live-table";
+    table.append(document.createElement("tbody"));
+    let legend = document.createElement("p");
+    side.append(legend, table);
+    const chart = tools.canvas(side, {
+      title: "Precision (line) and recall (dashes)", label: "Precision and recall over the rounds; the table has the last values", width: 480, height: 180,
+    });
     const row = name => {
       const line = table.tBodies[0].insertRow();
       line.append(Object.assign(document.createElement("th"), { scope: "row", textContent: name }), document.createElement("td"));
@@ -613,7 +620,7 @@
 
     function draw() {
       const { context } = plane;
-      const colours = COLOURS[document.documentElement.dataset.theme === "dark" ? "dark" : "light"];
+      const colours = theme();
       context.fillStyle = `rgb(${colours.middle})`;
       context.fillRect(0, 0, 640, 640);
       if (training) {
@@ -718,7 +725,16 @@
 
     // --- The first look ---
 
-    key.innerHTML = `<span class="live-real">■</span> data <span class="live-fake">■</span> generated points. Background: blue where the discriminator rates points as real, orange where it rates them as generated.`;
+    const describe = () => {
+      const { real, fake, high, low } = theme();
+      const next = tools.legend([
+        ["data", real], ["generated points", fake], ["the discriminator rates these places as real", `rgb(${high})`], ["as generated", `rgb(${low})`],
+      ]);
+      legend.replaceWith(next);
+      legend = next;
+    };
+    describe();
+    tools.onColours(describe);
     tools.onColours(draw);
     restart();
     for (let rest = Math.min(Number(startSteps) || 0, 5000); rest > 0 && !tools.stopped; rest -= 50) {

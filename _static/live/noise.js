@@ -241,15 +241,12 @@
 
     const stage = tools.stage();
     stage.classList.add("live-grid");
-    const cell = (title, scale = 2) => {
-      const box = document.createElement("div");
-      box.append(Object.assign(document.createElement("p"), { textContent: title }));
-      stage.append(box);
-      return tools.canvas(box, { label: title, width: image.width, height: image.height, scale });
-    };
-    const [clean, before, after] = [cell("Image"), cell("With noise"), cell("Filtered")];
-    const plot = cell("Histogram", 2);
-    plot.size(384, 288);
+    const cell = (title, label) => tools.canvas(stage.appendChild(document.createElement("div")), {
+      title, label, width: image.width, height: image.height, scale: 2,
+    });
+    const [clean, before, after] = [cell("Image", "Image without noise"), cell("With noise", "Image with noise"), cell("Filtered", "Filtered image")];
+    const plot = cell("Histogram", "Histogram before and after the filter, as the text below it states");
+    plot.size(2 * photograph.width, 2 * photograph.height);
     const legend = Object.assign(document.createElement("p"), { className: "live-note" });
     plot.element.after(legend);
 

@@ -393,18 +393,18 @@ def test_figure_has_no_accessibility_violation_and_fits_the_screen(open_figure, 
 
 def test_convolution_responds_to_every_control(open_figure):
     tab = open_figure("convolution")
-    assert "190 × 142" in status(tab)
+    assert "158 × 118" in status(tab)
     for label, value in [("Padding", "same"), ("Kernel", "laplacian"), ("Kernel", "mean")]:
         before = canvas(tab, 1)
         control(tab, label).select_option(value)
-        assert "192 × 144" in status(tab)
+        assert "160 × 120" in status(tab)
         assert canvas(tab, 1) != before
     control(tab, "Stride").focus()
     tab.keyboard.press("ArrowRight")
-    assert "96 × 72" in status(tab)
+    assert "80 × 60" in status(tab)
     control(tab, "Dilation").focus()
     tab.keyboard.press("End")
-    assert "96 × 72" in status(tab)
+    assert "80 × 60" in status(tab)
 
 
 def test_convolution_writes_out_the_sum_of_one_window(open_figure):
@@ -463,9 +463,9 @@ def test_bad_files_are_refused_and_an_image_is_used(open_figure, tmp_path, name)
     wide = tmp_path / "wide.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 600, 3), np.uint8)).save(wide)
     chooser.set_input_files(wide)
-    tab.wait_for_function("document.querySelector('canvas').height === 32")
+    tab.wait_for_function("document.querySelector('canvas').height === 27")
     tab.get_by_role("button", name="Built-in photograph").click()
-    tab.wait_for_function("document.querySelector('canvas').height === 144")
+    tab.wait_for_function("document.querySelector('canvas').height === 120")
     assert tab.errors == []
 
 
