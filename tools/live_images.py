@@ -1,8 +1,8 @@
 """Make the still images of the live figures: ``python tools/live_images.py [NAME ...]``.
 
-Each figure is started in Chromium with its first settings, and the screenshot of its canvases, in light colours and with two
-pixels for each of a page, becomes ``_static/live/NAME.png``, which a page shows before the figure starts. So no still image
-shows what the figure does not. Run it after a change of a figure or of the weights.
+Each figure is started in Chromium with its first settings. The screenshot of its canvases, in light colours and with two
+pixels for each of a page, becomes ``_static/live/NAME.png``, which a page shows before the figure starts. Run it after a
+change of a figure or of the weights.
 """
 
 from __future__ import annotations
