@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from imggen_lib.data import make_emoji
+
 from imggen_lib.datasets import composed_emoji, emoji
 from imggen_lib.datasets.composed_emoji import COLOURS, NOUNS, RELATIONS, STYLES, Description, Group
 

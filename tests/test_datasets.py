@@ -8,9 +8,9 @@ import numpy as np
 import pooch
 import pytest
 import skimage.color
+from imggen_lib.data import make_fashion_mnist
 
 from imggen_lib import datasets, io, rendering
-from imggen_lib.data import make_fashion_mnist
 from imggen_lib.datasets import fashion_mnist, marble_captions
 
 DATA = Path(make_fashion_mnist.__file__).parent

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from imggen_lib.data import make_emoji
 
 from imggen_lib import datasets, io
-from imggen_lib.data import make_emoji
 from imggen_lib.datasets import emoji
 
 DATA = Path(make_emoji.__file__).parent

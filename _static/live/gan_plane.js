@@ -319,16 +319,12 @@
         discriminator: optimizer(this.discriminator, settings.discriminatorRate),
       };
       this.steps = 0;
+      this.leading = settings.lead;
       this.batch = 64;
     }
 
     latent(n) {
       return this.random.normals(2 * n);
-    }
-
-    // Train only the discriminator, so that it is ahead of the generator.
-    lead(steps) {
-      for (let k = 0; k < steps; k++) this.discriminatorStep();
     }
 
     discriminatorStep() {
@@ -340,8 +336,14 @@
       this.optimizers.discriminator.step(this.discriminator.weights, this.discriminator.gradient);
     }
 
-    // One round: some steps of the discriminator, then one of the generator.
+    // One round: some steps of the discriminator, then one of the generator. Before the first round the discriminator can be trained
+    // alone, so that it is ahead.
     step() {
+      if (this.leading > 0) {
+        this.leading--;
+        this.discriminatorStep();
+        return;
+      }
       for (let k = 0; k < this.settings.discriminatorSteps; k++) this.discriminatorStep();
       const real = samplePoints(this.batch, this.source, this.random);
       const latent = this.latent(this.batch);
@@ -367,14 +369,28 @@
     data: "ring", loss: "non_saturating", penalty: "none", weight: 0.1, optimizer: "adam", beta1: 0.5,
     discriminatorRate: 0.002, generatorRate: 0.002, discriminatorSteps: 1, lead: 0, offset: 0,
   };
+  // For each experiment: its name, what differs from balanced training, and what to look for.
   const PRESETS = {
-    balanced: ["Balanced training", {}],
-    wasserstein: ["Wasserstein loss with gradient penalty", { loss: "wasserstein", penalty: "gradient", weight: 1, discriminatorSteps: 3 }],
-    collapse: ["Failure: mode collapse", { generatorRate: 0.01, discriminatorRate: 0.001, beta1: 0.9 }],
-    oscillation: ["Failure: oscillation", { generatorRate: 0.005, discriminatorRate: 0.005, beta1: 0.9 }],
+    balanced: ["Balanced training", {}, "The generated points spread over the plane and gather in the eight clusters."],
+    wasserstein: [
+      "Wasserstein loss with gradient penalty",
+      { loss: "wasserstein", penalty: "gradient", weight: 1, discriminatorSteps: 3 },
+      "The penalty keeps the slope of the critic near 1, so the generated points receive gradients of similar length everywhere.",
+    ],
+    collapse: [
+      "Failure: mode collapse",
+      { generatorRate: 0.01, discriminatorRate: 0.001 },
+      "All generated points gather in one or two clusters. When the discriminator rejects these, the points move on together.",
+    ],
+    oscillation: [
+      "Failure: oscillation",
+      { generatorRate: 0.005, discriminatorRate: 0.005, beta1: 0.9 },
+      "Adam's momentum of 0.9 carries the points past the clusters again and again.",
+    ],
     vanishing: [
       "Failure: vanishing gradients",
-      { loss: "minimax", optimizer: "gradient", discriminatorRate: 0.3, generatorRate: 0.03, discriminatorSteps: 4, lead: 400, offset: 2 },
+      { loss: "minimax", optimizer: "gradient", discriminatorRate: 0.32, generatorRate: 0.01, discriminatorSteps: 5, lead: 500, offset: 2 },
+      "The discriminator is trained alone first and rejects every generated point. The minimax loss then has almost no gradient, and the points hardly move for hundreds of rounds.",
     ],
   };
 
@@ -527,9 +543,9 @@
         return draw();
       }
       training = new Training(rest, drawing() ? drawn : data, seed);
-      training.lead(rest.lead);
+      const [, , hint] = PRESETS[preset.value];
+      tools.say(data === presets[preset.value].data ? hint : "");
       measure();
-      tools.say("");
       draw();
     }
 
@@ -559,7 +575,7 @@
       const begin = performance.now();
       for (let k = 0; k < steps && performance.now() - begin < milliseconds; k++) {
         training.step();
-        if (training.steps % 20 === 0) measure();
+        if (training.steps % 20 === 0 && !training.leading) measure();
       }
     }
 
