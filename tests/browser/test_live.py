@@ -243,6 +243,10 @@ def test_gan_responds_to_every_control(open_figure):
     before = canvas(tab)
     tab.get_by_role("button", name="Reset").click()
     wait_for_change(tab, before)
+    before = canvas(tab)
+    tab.get_by_label("Add", exact=True).select_option("bag")
+    wait_for_change(tab, before)
+    assert tab.get_by_label("Times", exact=True).input_value() == "1"
     assert re.match(r"Classifier: [\w -]+, \d+ %\. Length of the latent vector: \d", status(tab))
     assert tab.errors == []
 
@@ -296,17 +300,16 @@ def test_diffusion_steps_pauses_and_depends_on_its_settings(open_figure):
     results = {trouser}
     for label, value in [("Class", "bag"), ("Class", "no class"), ("Kind", "ddpm")]:
         tab.get_by_label(label, exact=True).select_option(value)
-        tab.get_by_role("button", name="Run").click()
         finish(tab)
         assert canvas(tab, 2) not in results
         results.add(canvas(tab, 2))
     tab.get_by_label("Steps", exact=True).fill("30")
-    tab.get_by_role("button", name="Run").click()
-    tab.wait_for_function("document.querySelector('.live-status').textContent.startsWith('Step 2 ')", timeout=60_000)
+    tab.wait_for_function("document.querySelector('.live-title').textContent.endsWith('84°')", timeout=60_000)
     tab.get_by_role("button", name="Pause").click()
-    paused = status(tab)
-    tab.wait_for_timeout(500)
-    assert status(tab) == paused
+    assert re.match(r"Paused after step \d+ of 30\.", status(tab))
+    shown = canvas(tab)
+    tab.wait_for_timeout(1000)
+    assert canvas(tab) == shown
     assert tab.errors == []
 
 
