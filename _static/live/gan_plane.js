@@ -406,7 +406,7 @@
 
   const exponential = power => Number((10 ** power).toPrecision(2));
 
-  async function start(root, tools) {
+  function start(root, tools) {
     let training, seed = 1, running = true, history = [], drawn, cursor = null, measured = {};
     const latent = imggenLive.random(7).normals(2 * SHOWN);
 
@@ -508,7 +508,6 @@
     const showField = tools.checkbox(fifth, { name: "field", label: "Output of the discriminator", value: true, onChange: draw });
     const showArrows = tools.checkbox(fifth, { name: "arrows", label: "Arrows: descent of the generator's loss", value: true, onChange: draw });
     more.append(fourth, fifth);
-    const startSteps = tools.setting("steps", "0", () => training?.steps ?? 0);
 
     // The drawing is stored in the link in steps of 0.05, at most 300 points of it.
     const linkedPoints = tools.setting("points", "", () => drawn.slice(0, 300).map(point => point.map(part => Math.round(20 * part))).join("_"));
@@ -753,11 +752,6 @@
     tools.onColours(describe);
     tools.onColours(draw);
     restart();
-    for (let rest = Math.min(Number(startSteps) || 0, 5000); rest > 0 && !tools.stopped; rest -= 50) {
-      advance(Math.min(rest, 50));
-      await tools.pause();
-    }
-    draw();
     tools.frames(() => {
       if (!running || !training) return;
       advance(speed.value, 25);
