@@ -380,17 +380,17 @@
     collapse: [
       "Failure: mode collapse",
       { generatorRate: 0.01, discriminatorRate: 0.001 },
-      "All generated points gather in one or two clusters. When the discriminator rejects these, the points move on together.",
+      "All generated points gather in one or two clusters. When the discriminator rejects these, the points move on together. Lower the generator's learning rate and raise the discriminator's.",
     ],
     oscillation: [
       "Failure: oscillation",
       { generatorRate: 0.005, discriminatorRate: 0.005, beta1: 0.9 },
-      "Adam's momentum of 0.9 carries the points past the clusters again and again.",
+      "Adam's momentum of 0.9 carries the points past the clusters again and again. Set the momentum to 0 under “More settings”.",
     ],
     vanishing: [
       "Failure: vanishing gradients",
-      { loss: "minimax", optimizer: "gradient", discriminatorRate: 0.32, generatorRate: 0.01, discriminatorSteps: 5, lead: 500, offset: 2 },
-      "The discriminator is trained alone first and rejects every generated point. The minimax loss then has almost no gradient, and the points hardly move for hundreds of rounds.",
+      { loss: "minimax", optimizer: "gradient", discriminatorRate: 0.32, generatorRate: 0.004, discriminatorSteps: 5, lead: 500, offset: 2 },
+      "The discriminator is trained alone first and rejects every generated point. The minimax loss then has almost no gradient, and the points hardly move. Set the loss to “Non-saturating”.",
     ],
   };
 
@@ -645,8 +645,7 @@
         cells.steps.textContent = training.steps;
         cells.precision.textContent = percent(measured.precision);
         cells.recall.textContent = percent(measured.recall);
-        cells.discriminator.textContent = training.discriminatorLoss?.toFixed(3) ?? "";
-        cells.generator.textContent = training.generatorLoss?.toFixed(3) ?? "";
+        for (const name of ["discriminator", "generator"]) cells[name].textContent = training[`${name}Loss`]?.toFixed(3).replace("-", "−") ?? "";
         drawChart();
       } else {
         dots(drawn.flat(), colours.real, 5);
