@@ -48,7 +48,7 @@ def export(folder: Path) -> list[Path]:
 
 
 def script(name: str, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> str:
-    """Return the script that hands a model to ``live.js``.
+    r"""Return the script that hands a model to ``live.js``.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def script(name: str, record: dict[str, Any], arrays: dict[str, np.ndarray]) -> 
     Examples
     --------
     >>> script("one", {}, {"x": np.ones(2)})
-    'imggenLive.pack("one", {"record": {}, "arrays": [{"name": "x", "shape": [2]}], "data": "ADwAPA=="});\\n'
+    'imggenLive.pack("one", {"record": {}, "arrays": [{"name": "x", "shape": [2]}], "data": "ADwAPA=="});\n'
     """
     with np.errstate(over="ignore"):
         halves = {key: np.asarray(array).astype("<f2") for key, array in arrays.items()}

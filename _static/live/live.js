@@ -486,6 +486,7 @@
 
   window.imggenLive = {
     begin,
+    weights,
     end,
     random,
     register(name, figure) { figures.set(name, figure); },
