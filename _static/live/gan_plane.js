@@ -576,6 +576,10 @@
         training.step();
         if (training.steps % 20 === 0 && !training.leading) measure();
       }
+      if (!Number.isFinite(training.discriminatorLoss + (training.generatorLoss ?? 0))) {
+        run(false);
+        tools.say("The training has diverged: the weights are too large to be numbers. Lower the learning rates and restart.");
+      }
     }
 
     // Compare as many points of the data with the points that are shown.

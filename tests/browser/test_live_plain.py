@@ -480,6 +480,25 @@ def test_bad_files_are_refused_and_an_image_is_used(open_figure, tmp_path, name)
     assert tab.errors == []
 
 
+@pytest.mark.parametrize("size", [(1, 1), (40, 5)])
+def test_tiny_and_black_images_are_used(open_figure, tmp_path, size):
+    path = tmp_path / "tiny.png"
+    Image.new("L", size).save(path)
+    tab = open_figure("noise", "kind=speckle")
+    control(tab, "Image file").set_input_files(path)
+    tab.wait_for_function("document.querySelector('.live-table td:last-child').textContent === '–'")
+    before = status(tab)
+    tab.get_by_label("Kind").nth(0).select_option("poisson")
+    wait_for_change(tab, before)
+    assert "NaN" not in tab.inner_text(".live-root") + status(tab)
+    assert tab.errors == []
+    tab = open_figure("convolution", "dilation=8&preset=gaussian")
+    control(tab, "Image file").set_input_files(path)
+    tab.wait_for_function(f"document.querySelector('canvas').height === {size[1]}")
+    assert f"{size[0]} × {size[1]}" in status(tab)
+    assert tab.errors == []
+
+
 FAKE_CAMERA = """
   const source = Object.assign(document.createElement("canvas"), {width: 160, height: 120});
   const paint = () => {
@@ -503,10 +522,22 @@ FAKE_CAMERA = """
 def test_camera_image_is_filtered_and_the_camera_is_released(open_figure):
     tab = open_figure("convolution", script=FAKE_CAMERA)
     tab.get_by_role("button", name="Use the camera").click()
-    # The only vertical edge is in the middle: black to white.
-    tab.wait_for_function("/ to [34]\\.[0-9]+\\. /.test(document.querySelector('.live-status').textContent)")
+    # The corners of the image are black and white.
+    tab.wait_for_function(
+        """() => {
+          const context = document.querySelector("canvas").getContext("2d");
+          const [left, right] = [2, 157].map(x => context.getImageData(x, 2, 1, 1).data[0]);
+          return left < 30 && right > 225;
+        }"""
+    )
+    assert "neither stored nor sent" in status(tab)
+    tab.get_by_role("button", name="Keep this frame").click()
+    # The only vertical edge is in the middle.
+    assert float(status(tab).split(" to ")[1].split(". ")[0]) > 3
+    tab.get_by_role("button", name="Use the camera").click()
+    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('neither stored')")
     tab.get_by_role("button", name="Stop", exact=True).click()
-    assert tab.evaluate("window.tracks.every(track => track.readyState === 'ended')")
+    tab.wait_for_function("window.tracks.every(track => track.readyState === 'ended')")
     assert tab.errors == []
 
 
@@ -652,6 +683,13 @@ def test_data_are_drawn_with_the_mouse_and_with_the_keyboard(open_figure):
     for key in (" ", "ArrowRight", "ArrowRight", "ArrowUp", " "):
         tab.keyboard.press(key)
     tab.wait_for_function("Number(document.querySelector('.live-table td').textContent) > 5")
+    assert tab.errors == []
+
+
+def test_divergence_is_reported(open_figure):
+    tab = open_figure("gan_plane", "loss=wasserstein&optimizer=gradient&discriminatorRate=0&generatorRate=0&speed=20")
+    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('diverged')")
+    assert tab.get_by_role("button", name="Run").is_visible()
     assert tab.errors == []
 
 
