@@ -104,7 +104,7 @@
       name: "padding", label: "Padding", value: "valid", options: [["valid", "valid: none"], ["same", "same: zeros"]], onChange: compute,
     });
 
-    const sum = tools.row("One sum");
+    const sum = tools.row("One sum, written out. Click on the image to choose its place.");
     const row = tools.slider(sum, { label: "Row of the result", min: 0, max: 1, value: 0, onChange: i => move({ ...place, i }) });
     const column = tools.slider(sum, { label: "Column of the result", min: 0, max: 1, value: 0, onChange: j => move({ ...place, j }) });
     const tables = tools.row();
@@ -235,6 +235,7 @@
           j: Math.round((Math.floor(x) + offset.j - middle.j) / stride.value),
         });
       };
+      view.element.style.cursor = "crosshair";
       tools.listen(view.element, "pointerdown", point);
       tools.listen(view.element, "pointermove", event => event.buttons && point(event));
     }
