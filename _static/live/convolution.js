@@ -104,7 +104,7 @@
       name: "padding", label: "Padding", value: "valid", options: [["valid", "valid: none"], ["same", "same: zeros"]], onChange: compute,
     });
 
-    const sum = tools.row("One sum");
+    const sum = tools.row("One sum, written out. Click on the image to choose its place.");
     const row = tools.slider(sum, { label: "Row of the result", min: 0, max: 1, value: 0, onChange: i => move({ ...place, i }) });
     const column = tools.slider(sum, { label: "Column of the result", min: 0, max: 1, value: 0, onChange: j => move({ ...place, j }) });
     const tables = tools.row();
@@ -174,12 +174,9 @@
     const options = () => ({ stride: stride.value, dilation: dilation.value, padding: padding.value });
 
     function compute() {
-      const next = crossCorrelate(image, kernel, options());
-      if (!next.width || !next.height) {
-        tools.say("The kernel with this dilation is larger than the image. Choose a smaller dilation, or the padding \"same\".");
-        return;
-      }
-      result = next;
+      // Without padding, a kernel that is larger than the image has no result.
+      if (outputSize(Math.min(image.width, image.height), kernel.width, options()) === 0) padding.set("same");
+      result = crossCorrelate(image, kernel, options());
       row.element.max = result.height - 1;
       column.element.max = result.width - 1;
       before.size(image.width, image.height);
@@ -193,7 +190,9 @@
       const largest = Math.max(sizes[Math.floor(0.99 * (sizes.length - 1))], 1e-6);
       after.shown = coloured(result, display.value, largest);
       const scale = display.value === "clipped" ? "" : ` The colours reach to ±${number(largest)}.`;
-      tools.say(`The result has ${result.width} × ${result.height} pixels, with values from ${number(sorted[0])} to ${number(sorted.at(-1))}.${scale}`);
+      // A screen reader would read every frame of the camera.
+      if (camera) tools.say("The camera's images are filtered in this page. They are neither stored nor sent.");
+      else tools.say(`The result has ${result.width} × ${result.height} pixels, with values from ${number(sorted[0])} to ${number(sorted.at(-1))}.${scale}`);
       move(place);
     }
 
@@ -236,6 +235,7 @@
           j: Math.round((Math.floor(x) + offset.j - middle.j) / stride.value),
         });
       };
+      view.element.style.cursor = "crosshair";
       tools.listen(view.element, "pointerdown", point);
       tools.listen(view.element, "pointermove", event => event.buttons && point(event));
     }
@@ -249,7 +249,11 @@
     }
 
     async function toggleCamera() {
-      if (camera) return stopCamera();
+      if (camera) {
+        stopCamera();
+        show();
+        return;
+      }
       let stream;
       try {
         stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
@@ -259,7 +263,10 @@
       }
       const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
       camera = { stream, end: () => {} };
-      if (tools.stopped) return stopCamera();
+      if (tools.stopped) {
+        stopCamera();
+        return;
+      }
       cameraButton.textContent = "Keep this frame";
       await video.play();
       if (!camera || tools.stopped) return;

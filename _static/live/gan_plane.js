@@ -380,17 +380,17 @@
     collapse: [
       "Failure: mode collapse",
       { generatorRate: 0.01, discriminatorRate: 0.001 },
-      "All generated points gather in one or two clusters. When the discriminator rejects these, the points move on together.",
+      "All generated points gather in one or two clusters. When the discriminator rejects these, the points move on together. Lower the generator's learning rate and raise the discriminator's.",
     ],
     oscillation: [
       "Failure: oscillation",
       { generatorRate: 0.005, discriminatorRate: 0.005, beta1: 0.9 },
-      "Adam's momentum of 0.9 carries the points past the clusters again and again.",
+      "Adam's momentum of 0.9 carries the points past the clusters again and again. Set the momentum to 0 under “More settings”.",
     ],
     vanishing: [
       "Failure: vanishing gradients",
-      { loss: "minimax", optimizer: "gradient", discriminatorRate: 0.32, generatorRate: 0.01, discriminatorSteps: 5, lead: 500, offset: 2 },
-      "The discriminator is trained alone first and rejects every generated point. The minimax loss then has almost no gradient, and the points hardly move for hundreds of rounds.",
+      { loss: "minimax", optimizer: "gradient", discriminatorRate: 0.32, generatorRate: 0.004, discriminatorSteps: 5, lead: 500, offset: 2 },
+      "The discriminator is trained alone first and rejects every generated point. The minimax loss then has almost no gradient, and the points hardly move. Set the loss to “Non-saturating”.",
     ],
   };
 
@@ -406,7 +406,7 @@
 
   const exponential = power => Number((10 ** power).toPrecision(2));
 
-  async function start(root, tools) {
+  function start(root, tools) {
     let training, seed = 1, running = true, history = [], drawn, cursor = null, measured = {};
     const latent = imggenLive.random(7).normals(2 * SHOWN);
 
@@ -508,7 +508,6 @@
     const showField = tools.checkbox(fifth, { name: "field", label: "Output of the discriminator", value: true, onChange: draw });
     const showArrows = tools.checkbox(fifth, { name: "arrows", label: "Arrows: descent of the generator's loss", value: true, onChange: draw });
     more.append(fourth, fifth);
-    const startSteps = tools.setting("steps", "0", () => training?.steps ?? 0);
 
     // The drawing is stored in the link in steps of 0.05, at most 300 points of it.
     const linkedPoints = tools.setting("points", "", () => drawn.slice(0, 300).map(point => point.map(part => Math.round(20 * part))).join("_"));
@@ -576,6 +575,10 @@
       for (let k = 0; k < steps && performance.now() - begin < milliseconds; k++) {
         training.step();
         if (training.steps % 20 === 0 && !training.leading) measure();
+      }
+      if (!Number.isFinite(training.discriminatorLoss + (training.generatorLoss ?? 0))) {
+        run(false);
+        tools.say("The training has diverged: the weights are too large to be numbers. Lower the learning rates and restart.");
       }
     }
 
@@ -646,8 +649,7 @@
         cells.steps.textContent = training.steps;
         cells.precision.textContent = percent(measured.precision);
         cells.recall.textContent = percent(measured.recall);
-        cells.discriminator.textContent = training.discriminatorLoss?.toFixed(3) ?? "";
-        cells.generator.textContent = training.generatorLoss?.toFixed(3) ?? "";
+        for (const name of ["discriminator", "generator"]) cells[name].textContent = training[`${name}Loss`]?.toFixed(3).replace("-", "−") ?? "";
         drawChart();
       } else {
         dots(drawn.flat(), colours.real, 5);
@@ -753,11 +755,6 @@
     tools.onColours(describe);
     tools.onColours(draw);
     restart();
-    for (let rest = Math.min(Number(startSteps) || 0, 5000); rest > 0 && !tools.stopped; rest -= 50) {
-      advance(Math.min(rest, 50));
-      await tools.pause();
-    }
-    draw();
     tools.frames(() => {
       if (!running || !training) return;
       advance(speed.value, 25);

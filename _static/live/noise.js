@@ -44,7 +44,8 @@
     return sum / values.length;
   }
 
-  // For each kind: the parameter for which the expected squared error, before clipping, is std ** 2, and the noisy value.
+  // For each kind: the parameter for which the expected squared error, before clipping, is std ** 2, and the noisy value. A black image
+  // has neither photon noise nor speckle.
   const kinds = {
     gaussian: { parameter: (image, std) => std, add: (x, std, random) => x + std * random.normal() },
     uniform: { parameter: (image, std) => Math.sqrt(3) * std, add: (x, half, random) => x + half * (2 * random.uniform() - 1) },
@@ -55,9 +56,9 @@
         return u < amount / 2 ? 1 : u < amount ? 0 : x;
       },
     },
-    poisson: { parameter: (image, std) => mean(image.data) / std ** 2, add: (x, photons, random) => random.poisson(x * photons) / photons },
+    poisson: { parameter: (image, std) => Math.max(mean(image.data), 1e-6) / std ** 2, add: (x, photons, random) => random.poisson(x * photons) / photons },
     speckle: {
-      parameter: (image, std) => std / Math.sqrt(mean(image.data, x => x ** 2)),
+      parameter: (image, std) => std / Math.sqrt(Math.max(mean(image.data, x => x ** 2), 1e-6)),
       add: (x, relative, random) => x * (1 + relative * random.normal()),
     },
   };
@@ -157,6 +158,7 @@
     const size = 7, count = size * size, C1 = 0.01 ** 2, C2 = 0.03 ** 2, unbiased = count / (count - 1);
     const { width, height, channels } = reference;
     const sums = [0, 1, 2, 3, 4].map(() => new Float64Array((width + 1) * (height + 1)));
+    if (Math.min(width, height) < size) return NaN;
     let total = 0;
     for (let c = 0; c < channels; c++) {
       // sums[k][i, j] is the sum over all pixels above row i and left of column j, so each window needs four values of it.
@@ -325,13 +327,15 @@
 
       const scores = [noisy, filtered].map(result => [psnr(image, result), ssim(image, result)]);
       [...table.tBodies[0].rows].forEach((line, k) => {
-        line.cells[1].textContent = scores[k][0].toFixed(1);
-        line.cells[2].textContent = scores[k][1].toFixed(2);
+        const [decibels, similarity] = scores[k];
+        line.cells[1].textContent = decibels === Infinity ? "∞" : decibels.toFixed(1);
+        // Images of fewer than 7 by 7 pixels have no structural similarity.
+        line.cells[2].textContent = Number.isFinite(similarity) ? similarity.toFixed(2) : "–";
       });
       showHistogram(filtered);
       const [name, words] = NAMES[kind.value];
       const change = scores[1][0] - scores[0][0];
-      const verb = Math.abs(change) < 0.05 ? "does not change the PSNR" : `${change > 0 ? "raises" : "lowers"} the PSNR by ${Math.abs(change).toFixed(1)} dB`;
+      const verb = !(Math.abs(change) >= 0.05) ? "does not change the PSNR" : `${change > 0 ? "raises" : "lowers"} the PSNR by ${change === -Infinity ? "∞" : Math.abs(change).toFixed(1)} dB`;
       tools.say(`${name}: ${words(parameter)}. ${filter.value === "nothing" ? "No filter" : "The filter"} ${verb}.`);
     }
 

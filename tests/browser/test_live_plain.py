@@ -452,7 +452,7 @@ def test_a_link_restores_the_weights(open_figure):
 
 def test_a_click_moves_the_window(open_figure):
     tab = open_figure("convolution")
-    tab.locator("canvas").nth(0).click(position={"x": 20, "y": 30})
+    tab.locator("canvas").nth(0).click(position={"x": 21, "y": 31})
     assert control(tab, "Row of the result").input_value() == "14"
     assert control(tab, "Column of the result").input_value() == "9"
 
@@ -480,14 +480,33 @@ def test_bad_files_are_refused_and_an_image_is_used(open_figure, tmp_path, name)
     assert tab.errors == []
 
 
+@pytest.mark.parametrize("size", [(1, 1), (40, 5)])
+def test_tiny_and_black_images_are_used(open_figure, tmp_path, size):
+    path = tmp_path / "tiny.png"
+    Image.new("L", size).save(path)
+    tab = open_figure("noise", "kind=speckle")
+    control(tab, "Image file").set_input_files(path)
+    tab.wait_for_function("document.querySelector('.live-table td:last-child').textContent === '–'")
+    before = status(tab)
+    tab.get_by_label("Kind").nth(0).select_option("poisson")
+    wait_for_change(tab, before)
+    assert "NaN" not in tab.inner_text(".live-root") + status(tab)
+    assert tab.errors == []
+    tab = open_figure("convolution", "dilation=8&preset=gaussian")
+    control(tab, "Image file").set_input_files(path)
+    tab.wait_for_function(f"document.querySelector('canvas').height === {size[1]}")
+    assert f"{size[0]} × {size[1]}" in status(tab)
+    assert tab.errors == []
+
+
 FAKE_CAMERA = """
-  const source = Object.assign(document.createElement("canvas"), {width: 64, height: 48});
+  const source = Object.assign(document.createElement("canvas"), {width: 160, height: 120});
   const paint = () => {
     const context = source.getContext("2d");
     context.fillStyle = "#fff";
-    context.fillRect(0, 0, 64, 48);
+    context.fillRect(0, 0, 160, 120);
     context.fillStyle = "#000";
-    context.fillRect(0, 0, 32, 48);
+    context.fillRect(0, 0, 80, 120);
   };
   window.tracks = [];
   const media = {getUserMedia: async () => {
@@ -503,10 +522,22 @@ FAKE_CAMERA = """
 def test_camera_image_is_filtered_and_the_camera_is_released(open_figure):
     tab = open_figure("convolution", script=FAKE_CAMERA)
     tab.get_by_role("button", name="Use the camera").click()
-    # The only vertical edge is in the middle: black to white.
-    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('to 4.00')")
+    # The corners of the image are black and white.
+    tab.wait_for_function(
+        """() => {
+          const context = document.querySelector("canvas").getContext("2d");
+          const [left, right] = [2, 157].map(x => context.getImageData(x, 2, 1, 1).data[0]);
+          return left < 30 && right > 225;
+        }"""
+    )
+    assert "neither stored nor sent" in status(tab)
+    tab.get_by_role("button", name="Keep this frame").click()
+    # The only vertical edge is in the middle.
+    assert float(status(tab).split(" to ")[1].split(". ")[0]) > 3
+    tab.get_by_role("button", name="Use the camera").click()
+    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('neither stored')")
     tab.get_by_role("button", name="Stop", exact=True).click()
-    assert tab.evaluate("window.tracks.every(track => track.readyState === 'ended')")
+    tab.wait_for_function("window.tracks.every(track => track.readyState === 'ended')")
     assert tab.errors == []
 
 
@@ -655,6 +686,13 @@ def test_data_are_drawn_with_the_mouse_and_with_the_keyboard(open_figure):
     assert tab.errors == []
 
 
+def test_divergence_is_reported(open_figure):
+    tab = open_figure("gan_plane", "loss=wasserstein&optimizer=gradient&discriminatorRate=0&generatorRate=0&speed=20")
+    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('diverged')")
+    assert tab.get_by_role("button", name="Run").is_visible()
+    assert tab.errors == []
+
+
 def test_a_finger_draws_data(open_figure):
     tab = open_figure("gan_plane", "data=drawn", width=390)
     for x, y in ((100, 150), (200, 250)):
@@ -664,9 +702,9 @@ def test_a_finger_draws_data(open_figure):
 
 
 def test_a_link_stores_an_experiment(open_figure):
-    tab = open_figure("gan_plane", "preset=vanishing&steps=20")
+    tab = open_figure("gan_plane", "preset=vanishing&generatorRate=-1")
     assert control(tab, "Loss").input_value() == "minimax"
-    assert rounds(tab) >= 20
-    damaged = open_figure("gan_plane", "preset=x&data=drawn&points=1,x_&steps=many&weight=abc")
+    assert control(tab, "Learning rate, generator").get_attribute("aria-valuetext") == "0.1"
+    damaged = open_figure("gan_plane", "preset=x&data=drawn&points=1,x_&speed=many&weight=abc")
     assert "Draw the data" in status(damaged)
     assert damaged.errors == []
