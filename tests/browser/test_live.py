@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from inspection import LEVELS, live_images
+from inspection import HTML, LEVELS, live_images
 
 from imggen_lib import models, pretrained
 from imggen_lib.models.diffusion import sampler
@@ -407,6 +407,21 @@ def test_restarting_does_not_keep_the_networks_of_earlier_starts(open_figure):
 
     first, last = used_after(3), used_after(10)
     assert last - first < 1_000_000
+
+
+@pytest.mark.parametrize("name", live_images.figures())
+def test_figure_starts_in_the_built_book_opened_from_disk(chromium, address, name):
+    """With the address, the test is skipped if the book is not built."""
+    context = chromium.new_context()
+    tab = context.new_page()
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto((HTML / "chapters" / "start" / "playground.html").as_uri())
+    tab.click(f"#live-{name} .live-start")
+    tab.locator(f"#live-{name} .live-end").wait_for()
+    assert tab.locator(f"#live-{name} canvas").first.is_visible()
+    context.close()
+    assert errors == []
 
 
 def test_scripts_of_models_are_small_enough_to_load(live_folder):
