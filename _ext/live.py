@@ -22,6 +22,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+import imagesize
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -66,9 +67,13 @@ def visit_html(self: Any, node: LiveFigure) -> None:
     """Write the figure up to its caption."""
     static = f"{self.builder.get_relative_uri(self.builder.current_docname, 'index').rpartition('/')[0] or '.'}/_static"
     name, alt, title = (self.attval(node[key]) for key in ("name", "alt", "title"))
+    # The file has two pixels for each of the page.
+    width, height = (
+        size // 2 for size in imagesize.get(Path(self.builder.srcdir) / "_static" / FOLDER / f"{node['name']}.png")
+    )
     self.body.append(
         f'<figure class="live" id="live-{name}" data-live="{name}" data-folder="{static}/{FOLDER}/">\n'
-        f'<img class="live-still" src="{static}/{FOLDER}/{name}.png" alt="{alt}" loading="lazy">\n'
+        f'<img class="live-still" src="{static}/{FOLDER}/{name}.png" alt="{alt}" width="{width}" height="{height}" loading="lazy">\n'
         '<div class="live-body" hidden></div>\n'
         f'<button type="button" class="live-start" hidden>Start the live figure: {title}</button>\n'
         '<p class="live-status" role="status"></p>\n'

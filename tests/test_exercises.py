@@ -67,6 +67,39 @@ def test_an_error_in_the_answer_is_not_hidden():
         check_square(square)
 
 
+@pytest.mark.parametrize("answer", ["half", None, [1, 2], lambda: 0.5])
+def test_an_answer_of_a_wrong_type_is_wrong_and_shows_no_error_of_the_check(answer):
+    @check
+    def check_half_of(answer):
+        assert abs(answer - 0.5) < 0.01, "divide 1 by 2"
+
+    with pytest.raises(AssertionError, match=f"^Not yet: .* of type {type(answer).__name__}") as caught:
+        check_half_of(answer)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("answer", [9, lambda: 9, lambda x, y: x * y, lambda x: "nine"])
+def test_a_function_that_the_check_cannot_call_or_use_is_a_wrong_answer(answer):
+    @check
+    def check_square_near(square):
+        assert abs(square(3) - 9) < 0.01, "multiply the number by itself"
+
+    with pytest.raises(AssertionError, match="^Not yet: the check cannot use an answer"):
+        check_square_near(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"), [(lambda x: "nine", "that returns a value of type str"), (lambda: 9, "of type function")]
+)
+def test_the_message_names_the_type_that_a_function_returns(answer, kind):
+    @check
+    def check_square_near(square):
+        assert abs(square(3) - 9) < 0.01, "multiply the number by itself"
+
+    with pytest.raises(AssertionError, match=f"^Not yet: the check cannot use an answer {kind} here"):
+        check_square_near(answer)
+
+
 def test_attributes_of_a_callable_answer_are_accessible(capsys):
     class Model:
         units = 3

@@ -53,7 +53,8 @@ def build(folder, **pages):
 def test_a_page_with_a_figure_has_its_image_and_caption_and_loads_one_script(tmp_path):
     html, warnings = build(tmp_path, figure=FIGURE, text="# Text\n\nNo figure.\n")
     assert warnings == ""
-    assert '<img class="live-still" src="../_static/live/gan.png" alt="Boots &amp; &quot;shoes&quot;."' in html["figure"]
+    image = '<img class="live-still" src="../_static/live/gan.png" alt="Boots &amp; &quot;shoes&quot;." width="'
+    assert image in html["figure"]
     assert "Start the live figure: A &lt;latent&gt; space</button>" in html["figure"]
     assert "<p>Move <em>one</em> slider.</p>" in html["figure"]
     assert 'data-folder="../_static/live/"' in html["figure"]

@@ -178,7 +178,7 @@ def test_a_quoted_name_that_is_assigned_twice_is_found(cells_of_code, wrong):
 
 
 def exercises():
-    """Yield the code of the exercise, the solution cell and the wrong answers of each exercise."""
+    """Yield the code of the exercise, the solution cell, and the right and the wrong answers of each exercise."""
     for path in NOTEBOOKS:
         label, label_of_check, check = None, None, ""
         for cell in cells(path):
@@ -191,7 +191,34 @@ def exercises():
             elif cell["cell_type"] == "code" and label is not None:
                 check += f"{text}\n\n"
             elif cell["cell_type"] == "code" and "wrong" in cell["metadata"]:
-                yield pytest.param(check, text, cell["metadata"]["wrong"], id=label_of_check)
+                metadata = cell["metadata"]
+                yield pytest.param(check, text, metadata.get("right", []), metadata["wrong"], id=label_of_check)
+
+
+# Pages, or folders of pages, whose exercises do not list right answers yet.
+WITHOUT_RIGHT_ANSWERS = (
+    "chapters/applications/",
+    "chapters/evaluation/measures.ipynb",
+    "chapters/modern/latent_diffusion.ipynb",
+    "chapters/modern/rectified_flow.ipynb",
+    "chapters/modern/text_to_image.ipynb",
+    "chapters/modern/tokens.ipynb",
+    "chapters/other_models/autoregressive.ipynb",
+    "chapters/other_models/comparison.ipynb",
+    "chapters/other_models/diffusion.ipynb",
+    "chapters/other_models/flow.ipynb",
+)
+
+
+@pytest.mark.parametrize("name", [name for name in names if not name.startswith(WITHOUT_RIGHT_ANSWERS)])
+def test_each_exercise_lists_at_least_three_right_and_three_wrong_answers(name):
+    few = {}
+    for cell in cells(ROOT / name, "code"):
+        if "wrong" in cell["metadata"]:
+            numbers = {kind: len(set(cell["metadata"].get(kind, []))) for kind in ("right", "wrong")}
+            if min(numbers.values()) < 3:
+                few[cell["id"]] = numbers
+    assert few == {}
 
 
 def test_every_page_has_exercises_with_solutions():
@@ -211,14 +238,18 @@ def test_the_code_of_a_check_is_folded_and_the_answer_has_a_cell_of_its_own():
                 assert isinstance(last, ast.FunctionDef) and last.name.startswith("check_"), cell["id"]
 
 
-@pytest.mark.parametrize(("check", "solution", "wrong"), exercises())
-def test_exercise_accepts_its_solution_and_refuses_missing_and_wrong_answers(check, solution, wrong, capsys):
+@pytest.mark.parametrize(("check", "solution", "right", "wrong"), list(exercises()))
+def test_exercise_accepts_right_answers_and_refuses_missing_and_wrong_ones(check, solution, right, wrong, capsys):
     namespace = {}
     exec(compile(check, "check", "exec"), namespace)
     assert capsys.readouterr().out.startswith("Not answered yet")
     exec(compile(solution, "solution", "exec"), namespace)
     assert capsys.readouterr().out == "Correct.\n"
     checker = next(name for name in namespace if name.startswith("check_"))
+    for answer in right:
+        ast.parse(answer, mode="eval")
+        namespace[checker](eval(answer, namespace))
+        assert capsys.readouterr().out == "Correct.\n"
     assert wrong
     for answer in wrong:
         ast.parse(answer, mode="eval")

@@ -14,32 +14,41 @@ imggenLive.register("diffusion", {
     });
 
     const settings = tools.row("Sampler");
-    const steps = tools.slider(settings, {name: "steps", label: "Steps", min: 1, max: 30, value: 10, onChange: restart});
-    const seed = tools.slider(settings, {name: "seed", label: "Seed of the noise", min: 0, max: 99, value: 1, onChange: restart});
+    const steps = tools.slider(settings, {name: "steps", label: "Steps", min: 1, max: 30, value: 10, onChange: changed});
+    const seed = tools.slider(settings, {name: "seed", label: "Seed of the noise", min: 0, max: 99, value: 1, onChange: changed});
     const kind = tools.select(settings, {
-      name: "sampler", label: "Kind", value: "1", onChange: restart,
+      name: "sampler", label: "Kind", value: "1", onChange: changed,
       options: [["1", "DDIM, first order"], ["2", "DDIM, second order"], ["ddpm", "DDPM, with new noise in each step"]],
     });
     const condition = tools.row("Condition");
     const label = tools.select(condition, {
-      name: "class", label: "Class", value: "9", onChange: restart,
+      name: "class", label: "Class", value: "9", onChange: changed,
       options: [...classes.map((name, index) => [String(index), name]), ["none", "no class"]],
     });
     const guidance = tools.slider(condition, {
-      name: "guidance", label: "Guidance scale", min: 0, max: 6, step: 0.5, value: 2, format: value => value.toFixed(1), onChange: restart,
+      name: "guidance", label: "Guidance scale", min: 0, max: 6, step: 0.5, value: 2, format: value => value.toFixed(1), onChange: changed,
     });
     const buttons = tools.row();
     const stepButton = tools.button(buttons, "One step", () => {
       pause();
-      advance();
+      report(advance());
     });
-    const runButton = tools.button(buttons, "Run", () => (running ? pause() : run()));
+    const runButton = tools.button(buttons, "Run", () => {
+      if (!running) return run();
+      pause();
+      tools.say(`Paused after step ${sampler.k} of ${sampler.steps}.`);
+    });
     tools.button(buttons, "Back to the noise", restart);
 
-    let sampler, pairs, running = false;
+    let sampler, pairs, timer, running = null;
     const shown = data => data.map(value => (value + 1) / 2), grey = new Float32Array(count).fill(0.5);
     const degrees = angle => `${(angle * 180 / Math.PI).toFixed(0)}°`;
 
+    // After a change the sampler runs, as soon as the reader leaves the control alone.
+    function changed() {
+      restart();
+      timer = setTimeout(run, 300);
+    }
     function restart() {
       pause();
       const random = tools.random(seed.value + 1), classOf = label.value === "none" ? null : Number(label.value);
@@ -62,7 +71,6 @@ imggenLive.register("diffusion", {
 
     function advance() {
       const begun = performance.now(), {angle, next, noisy, clean, state} = sampler.advance(), took = performance.now() - begun;
-      root.dataset.milliseconds = took;
       noisyView.draw(shown(noisy));
       cleanView.draw(shown(clean));
       nextView.draw(shown(state));
@@ -71,7 +79,12 @@ imggenLive.register("diffusion", {
       pairs.push([shown(noisy), shown(clean)]);
       drawHistory();
       stepButton.disabled = sampler.done;
-      tools.say(`Step ${sampler.k} of ${sampler.steps}, from ${degrees(angle)} to ${degrees(next)}, computed in ${took.toFixed(0)} ms.`
+      root.dataset.milliseconds = took;
+      return took;
+    }
+    // Only at the end of a run, so that a screen reader does not read every step of it.
+    function report(milliseconds) {
+      tools.say(`Step ${sampler.k} of ${sampler.steps}, to ${degrees(sampler.angles[sampler.k])}, computed in ${milliseconds.toFixed(0)} ms.`
         + (sampler.done ? " The image is complete." : ""));
     }
 
@@ -81,20 +94,23 @@ imggenLive.register("diffusion", {
     }
 
     function pause() {
-      running = false;
+      clearTimeout(timer);
+      running = null;
       runButton.textContent = "Run";
     }
     async function run() {
+      clearTimeout(timer);
       if (sampler.done) restart();
-      const current = sampler;
-      running = true;
+      const own = running = {};
       runButton.textContent = "Pause";
-      // Another sampler means that the reader has changed a setting.
-      while (running && !tools.stopped && sampler === current && !sampler.done) {
-        advance();
+      while (running === own && !tools.stopped) {
+        const took = advance();
+        if (sampler.done) {
+          pause();
+          report(took);
+        }
         await tools.pause(50);
       }
-      if (sampler === current) pause();
     }
 
     restart();

@@ -50,8 +50,12 @@ imggenLive.register("gan", {
     }));
     const arithmetic = tools.row("Arithmetic: add the difference between the mean vectors of two classes");
     const options = classes.map((name, index) => [String(index), name]);
-    const from = tools.select(arithmetic, {name: "from", label: "Subtract", options, value: "7", onChange: show});
-    const to = tools.select(arithmetic, {name: "to", label: "Add", options, value: "9", onChange: show});
+    const chosen = () => {
+      if (!strength.value) strength.set(1);
+      show();
+    };
+    const from = tools.select(arithmetic, {name: "from", label: "Subtract", options, value: "7", onChange: chosen});
+    const to = tools.select(arithmetic, {name: "to", label: "Add", options, value: "9", onChange: chosen});
     const strength = tools.slider(arithmetic, {name: "strength", label: "Times", min: 0, max: 3, step: 0.1, value: 0, format: two, onChange: show});
     const buttons = tools.row();
     tools.button(buttons, "New sample", () => {

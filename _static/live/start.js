@@ -28,11 +28,11 @@
     return name && document.querySelector(`figure.live[data-live="${name}"]`);
   };
 
-  function follow() {
+  async function follow() {
     const figure = linked();
     if (!figure) return;
+    await begin(figure);
     figure.scrollIntoView();
-    begin(figure);
   }
 
   for (const figure of document.querySelectorAll("figure.live")) {

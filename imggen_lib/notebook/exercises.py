@@ -27,8 +27,9 @@ def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
     Returns
     -------
     callable
-        Takes the answer. Prints whether it is correct or missing, and raises ``AssertionError`` with the hint if it is
-        wrong.
+        Takes the answer. Prints whether it is correct or missing. Raises ``AssertionError`` with the hint if it is wrong,
+        and with the type of the answer, or of the value that a function returned, if the check cannot compute with it. An
+        error inside the reader's own function is raised as it is.
 
     Examples
     --------
@@ -47,14 +48,26 @@ def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
 
     @functools.wraps(assertions)
     def checked(answer: Any) -> None:
+        checked_answer = _AnswerFunction(answer) if callable(answer) else answer
         try:
             if answer is ...:
                 raise _Unanswered
-            assertions(_AnswerFunction(answer) if callable(answer) else answer)
+            assertions(checked_answer)
         except _Unanswered:
             print("Not answered yet: replace the ... and run this cell again.")
         except AssertionError as error:
             raise AssertionError(f"Not yet: {error}") from None
+        except Exception as error:
+            kind = f"of type {type(answer).__name__}"
+            if isinstance(checked_answer, _AnswerFunction):
+                if checked_answer.error is error:
+                    raise
+                if checked_answer.returned:
+                    kind = f"that returns a value of type {checked_answer.returned}"
+            raise AssertionError(
+                f"Not yet: the check cannot use an answer {kind} here ({error}). Compare the type "
+                "and the shape of the answer, or the arguments of your function, with what the exercise asks for."
+            ) from None
         else:
             print("Correct.")
 
@@ -62,15 +75,29 @@ def check(assertions: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 class _AnswerFunction:
-    """A reader's function. A call that returns ``...`` means that its body is not written yet."""
+    """A reader's function. A call that returns ``...`` means that its body is not written yet.
+
+    ``error`` is the exception that was raised in the body of the function, if there was one. An exception that the call
+    itself raises, because the arguments do not fit, has a traceback that ends in this class and is not stored. ``returned``
+    is the name of the type of the last result, and empty if the last call failed.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
+        self.error: Exception | None = None
+        self.returned = ""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = self.function(*args, **kwargs)
+        self.returned = ""
+        try:
+            result = self.function(*args, **kwargs)
+        except Exception as error:
+            if error.__traceback__ and error.__traceback__.tb_next:
+                self.error = error
+            raise
         if result is ...:
             raise _Unanswered
+        self.returned = type(result).__name__
         return result
 
     def __getattr__(self, name: str) -> Any:

@@ -61,7 +61,7 @@ RECIPES = (
         "GAN conditioned on the class of clothes",
         _build_gan,
         quick=Budget("fashion_mnist", 1000),
-        full=Budget("fashion_mnist_full", 8000),
+        full=Budget("fashion_mnist_full", 20000),
         batch_size=64,
         learning_rate=2e-3,
         beta_1=0.5,

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from inspection import LEVELS, live_images
+from inspection import HTML, LEVELS, live_images
 
 from imggen_lib import models, pretrained
 from imggen_lib.models.diffusion import sampler
@@ -243,6 +243,10 @@ def test_gan_responds_to_every_control(open_figure):
     before = canvas(tab)
     tab.get_by_role("button", name="Reset").click()
     wait_for_change(tab, before)
+    before = canvas(tab)
+    tab.get_by_label("Add", exact=True).select_option("bag")
+    wait_for_change(tab, before)
+    assert tab.get_by_label("Times", exact=True).input_value() == "1"
     assert re.match(r"Classifier: [\w -]+, \d+ %\. Length of the latent vector: \d", status(tab))
     assert tab.errors == []
 
@@ -296,17 +300,16 @@ def test_diffusion_steps_pauses_and_depends_on_its_settings(open_figure):
     results = {trouser}
     for label, value in [("Class", "bag"), ("Class", "no class"), ("Kind", "ddpm")]:
         tab.get_by_label(label, exact=True).select_option(value)
-        tab.get_by_role("button", name="Run").click()
         finish(tab)
         assert canvas(tab, 2) not in results
         results.add(canvas(tab, 2))
     tab.get_by_label("Steps", exact=True).fill("30")
-    tab.get_by_role("button", name="Run").click()
-    tab.wait_for_function("document.querySelector('.live-status').textContent.startsWith('Step 2 ')", timeout=60_000)
+    tab.wait_for_function("document.querySelector('.live-title').textContent.endsWith('84°')", timeout=60_000)
     tab.get_by_role("button", name="Pause").click()
-    paused = status(tab)
-    tab.wait_for_timeout(500)
-    assert status(tab) == paused
+    assert re.match(r"Paused after step \d+ of 30\.", status(tab))
+    shown = canvas(tab)
+    tab.wait_for_timeout(1000)
+    assert canvas(tab) == shown
     assert tab.errors == []
 
 
@@ -404,6 +407,21 @@ def test_restarting_does_not_keep_the_networks_of_earlier_starts(open_figure):
 
     first, last = used_after(3), used_after(10)
     assert last - first < 1_000_000
+
+
+@pytest.mark.parametrize("name", live_images.figures())
+def test_figure_starts_in_the_built_book_opened_from_disk(chromium, address, name):
+    """With the address, the test is skipped if the book is not built."""
+    context = chromium.new_context()
+    tab = context.new_page()
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto((HTML / "chapters" / "start" / "playground.html").as_uri())
+    tab.click(f"#live-{name} .live-start")
+    tab.locator(f"#live-{name} .live-end").wait_for()
+    assert tab.locator(f"#live-{name} canvas").first.is_visible()
+    context.close()
+    assert errors == []
 
 
 def test_scripts_of_models_are_small_enough_to_load(live_folder):

@@ -21,44 +21,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import live_photograph
 
-LIVE = (ROOT / "_static" / "live").as_uri()
 FIGURES = ("convolution", "noise", "gan_plane")
-PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>t</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="stylesheet" href="{live}/../book.css"><link rel="stylesheet" href="{live}/live.css">
-<style>* {{ box-sizing: border-box }} body {{ margin: 0; background: var(--ground); color: var(--ink) }}</style></head>
-<body><main class="bd-article"><h1>t</h1><figure class="live" data-live="{name}" data-folder="{live}/">
-<img class="live-still" src="{live}/{name}.png" alt="still"><div class="live-body" hidden></div>
-<button type="button" class="live-start" hidden>Start</button><p class="live-status" role="status"></p>
-<figcaption><p>caption</p></figcaption></figure></main><script src="{live}/start.js"></script></body></html>"""
-
-
-@pytest.fixture
-def open_figure(chromium, tmp_path):
-    """A function that opens the page of one figure from disk and starts the figure."""
-    contexts = []
-
-    def start(name, settings="", width=1280, script=None):
-        context = chromium.new_context(viewport={"width": width, "height": 900}, has_touch=width < 500)
-        contexts.append(context)
-        tab = context.new_page()
-        if script:
-            tab.add_init_script(script)
-        tab.errors = []
-        tab.on("pageerror", lambda error: tab.errors.append(str(error)))
-        local = ("file:", "blob:", "data:")
-        tab.on("request", lambda request: request.url.startswith(local) or tab.errors.append(request.url))
-        path = tmp_path / f"{name}.html"
-        path.write_text(PAGE.format(name=name, live=LIVE))
-        tab.goto(path.as_uri() + (f"#live-{name}:{settings}" if settings else ""))
-        if not settings:
-            tab.click(".live-start")
-        tab.wait_for_selector(".live-end", timeout=30_000)
-        return tab
-
-    yield start
-    for context in contexts:
-        context.close()
 
 
 @pytest.fixture(scope="module")
