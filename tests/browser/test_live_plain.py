@@ -622,10 +622,12 @@ def test_memory_does_not_grow_in_500_rounds(open_figure):
     def heap_after(number):
         tab.wait_for_function(f"Number(document.querySelector('.live-table td').textContent) >= {number}", timeout=120_000)
         session.send("HeapProfiler.collectGarbage")
-        return session.send("Runtime.getHeapUsage")["usedSize"]
+        usage = session.send("Runtime.getHeapUsage")
+        return usage["usedSize"] + usage["backingStorageSize"]
 
     first, last = heap_after(100), heap_after(600)
-    assert last - first < 500_000
+    # The size varies by up to 1.5 MB. An array of 128 kB kept at each repaint adds more than 6 MB.
+    assert last - first < 3_000_000
 
 
 def test_data_are_drawn_with_the_mouse_and_with_the_keyboard(open_figure):
