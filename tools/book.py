@@ -39,6 +39,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import bs4
+import export_live
 import nbformat
 import yaml
 
@@ -194,6 +195,8 @@ def build(root: Path) -> list[str]:
     (source / "_config.yml").write_text(yaml.safe_dump(configuration(root)), encoding="utf-8")
     for folder in filter(Path.is_dir, (root / "_static", root / "_ext")):
         shutil.copytree(folder, source / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+    if (root / "_static" / "live").is_dir():
+        export_live.export(source / "_static" / "live" / "weights")
     for file in _benchmark_results(root):
         (source / "benchmarks").mkdir(exist_ok=True)
         shutil.copyfile(file, source / "benchmarks" / file.name)
@@ -384,8 +387,9 @@ def _digest_of_sources(root: Path, executed: Path) -> str:
     files = [Path(__file__), *(root / name for name in ("_config.yml", "_toc.yml", "references.bib", "requirements.lock"))]
     files += [root / f"{page}.md" for page in pages(root)] + sorted((root / "_static").rglob("*")) + [executed / RUNS]
     files += [*(file for file in sorted((root / "_ext").rglob("*")) if file.suffix != ".pyc"), *_benchmark_results(root)]
-    # The pages about the library are made from its docstrings.
-    files += sorted((root / "imggen_lib").rglob("*.py"))
+    # The pages about the library are made from its docstrings, and the scripts of live figures from the shipped weights.
+    files += [*sorted((root / "imggen_lib").rglob("*.py")), *sorted((root / "data" / "weights").glob("*.json"))]
+    files.append(Path(export_live.__file__))
     for file in filter(Path.is_file, files):
         digest.update(os.path.relpath(file, root).encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()

@@ -243,17 +243,21 @@ def solution(cells: Iterator[NotebookNode], page: str, book: Book) -> Iterator[s
 
 def plain_text(text: str, page: str, book: Book) -> str:
     """Return Markdown without roles and directives."""
-    text = DIRECTIVE.sub(lambda match: box(match[2], match[3], match[4], page), text)
+    text = DIRECTIVE.sub(lambda match: box(match[2], match[3], match[4], page, book), text)
     text = re.sub(r"^\([\w-]+\)=\n", "", text, flags=re.MULTILINE)
     text = ROLE.sub(lambda match: plain_role(match[1], match[2], page, book), text)
     return LINK.sub(lambda match: f"]({address(resolve(page, match[1]), book) or ''}{match[2] or ''})", text).strip()
 
 
-def box(name: str, title: str, body: str, page: str) -> str:
-    """Return a directive as plain Markdown: formulas between dollars, and boxes as quotations."""
+def box(name: str, title: str, body: str, page: str, book: Book) -> str:
+    """Return a directive as plain Markdown: formulas between dollars, boxes as quotations, a live figure as its caption."""
     body = OPTION.sub("", body).strip()
     if name == "math":
         return f"$$\n{body}\n$$"
+    if name == "live":
+        published = address(page, book)
+        where = f"[on the published page]({published}#live-{title})" if published else "in the HTML edition of the book"
+        return f"*Live figure, {where}.* {body}"
     if name not in BOXES:
         raise NotExported(f"{page} has the directive {name}, which is not exported")
     lines = [f"**{title or BOXES[name]}**", "", *body.split("\n")]

@@ -7,7 +7,7 @@ import shutil
 import threading
 
 import pytest
-from inspection import HTML, ROOT, book
+from inspection import HTML, ROOT, book, live_images
 from playwright.sync_api import sync_playwright
 
 
@@ -68,3 +68,40 @@ def address(serve):
 def pages():
     """The pages of the book, in their order."""
     return book.pages(ROOT)
+
+
+@pytest.fixture(scope="session")
+def live_folder(tmp_path_factory):
+    """A folder with the files of the live figures, and with the scripts of the models."""
+    folder = tmp_path_factory.mktemp("live")
+    live_images.prepare(folder)
+    return folder
+
+
+@pytest.fixture
+def open_figure(chromium, live_folder):
+    """A function that opens a page with one live figure from disk and starts the figure.
+
+    ``tab.errors`` are the errors of scripts, and the requests for anything that is not on the disk.
+    """
+    contexts = []
+
+    def start(name, settings="", width=1280, script=None):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, has_touch=width < 500)
+        contexts.append(context)
+        tab = context.new_page()
+        if script:
+            tab.add_init_script(script)
+        tab.errors = []
+        tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+        local = ("file:", "blob:", "data:")
+        tab.on("request", lambda request: request.url.startswith(local) or tab.errors.append(request.url))
+        tab.goto(live_images.page(live_folder, name) + (f"#live-{name}:{settings}" if settings else ""))
+        if not settings:
+            tab.click(".live-start")
+        tab.wait_for_selector(".live-end", timeout=30_000)
+        return tab
+
+    yield start
+    for context in contexts:
+        context.close()

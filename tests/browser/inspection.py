@@ -12,8 +12,9 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import book  # noqa: E402
 import export  # noqa: E402
+import live_images  # noqa: E402
 
-__all__ = ["HTML", "ROOT", "book", "export", "faults"]
+__all__ = ["HTML", "ROOT", "book", "export", "faults", "live_images"]
 
 # Preloading, axe looks for imported style sheets beside the page instead of beside the sheet, and causes errors of its own.
 LEVELS = {"preload": False, "runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa"]}}

@@ -1,0 +1,429 @@
+"""The live figures with trained models: every layer compared with Keras, and the behaviour of the figures in Chromium."""
+
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from inspection import HTML, LEVELS, live_images
+
+from imggen_lib import models, pretrained
+from imggen_lib.models.diffusion import sampler
+
+FIGURES = ("gan", "vae_map", "diffusion")
+CLASSES = 10
+
+
+# --- Arithmetic ---
+
+
+def networks():
+    """The networks that the scripts hold, by name; built once, because Keras numbers layers without a name."""
+    classifier = pretrained.load("classifier")
+    return {
+        "gan": pretrained.load("gan").average.network,
+        "vae_2d": pretrained.load("vae_2d").decoder,
+        "diffusion": pretrained.load("diffusion").average.network,
+        "classifier": keras.Model(classifier.body.input, classifier.head(classifier.body.output)),
+    }
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return networks()
+
+
+@pytest.fixture(scope="module")
+def core(chromium, live_folder):
+    """A tab with the runtime, the sampler and the models, in which ``net(name)`` is a network."""
+    context = chromium.new_context()
+    tab = context.new_page()
+    folder = live_folder / "_static" / "live"
+    for name in ("live", "runtime", "sampler"):
+        tab.add_script_tag(path=folder / f"{name}.js")
+    for file in (folder / "weights").iterdir():
+        tab.add_script_tag(path=file)
+    tab.evaluate(
+        """() => {
+          window.made = {};
+          window.net = name => {
+            const {record, arrays} = imggenLive.weights(name);
+            return made[name] ??= imggenLive.network(arrays, record.network);
+          };
+        }"""
+    )
+    yield tab
+    context.close()
+
+
+def inputs_of(network, rng):
+    """Standard normal inputs for one image, as Keras and as the runtime take them; a condition is one-hot."""
+    arrays = {}
+    for given in network.inputs:
+        shape = (1, *given.shape[1:])
+        one_hot = np.eye(CLASSES, dtype=np.float32)[3:4]
+        arrays[given.name] = one_hot if given.name == "condition" else rng.standard_normal(shape).astype(np.float32)
+    return arrays, {name: array.ravel().tolist() for name, array in arrays.items()}
+
+
+VALUES = """([name, inputs]) => {
+  const network = net(name), {nodes} = imggenLive.weights(name).record.network;
+  network.run(inputs);
+  return nodes.filter(node => node.op !== "InputLayer").map(({name, op}) => {
+    const {shape, data} = network.value(name);
+    return {name, op, shape, data: [...data]};
+  });
+}"""
+
+
+@pytest.mark.parametrize("name", ["gan", "vae_2d", "diffusion", "classifier"])
+def test_every_layer_matches_keras_for_the_same_noise(core, shipped, name):
+    network = shipped[name]
+    layers = [layer for layer in network.operations if not isinstance(layer, keras.layers.InputLayer)]
+    arrays, lists = inputs_of(network, np.random.default_rng(0))
+    every = keras.Model(network.inputs, [layer.output for layer in layers])
+    expected = every(list(arrays.values()))
+    found = core.evaluate(VALUES, [name, lists])
+    assert [one["op"] for one in found] == [type(layer).__name__ for layer in layers]
+    for one, value in zip(found, map(np.asarray, expected), strict=True):
+        assert np.prod(one["shape"]) == value.size, one["name"]
+        # The outputs of some layers are as large as 30, of which float32 resolves 2e-6.
+        np.testing.assert_allclose(one["data"], value.ravel(), atol=1e-4, rtol=0, err_msg=one["name"])
+
+
+def test_images_of_the_shipped_generators_match_to_less_than_a_grey_level(core, shipped):
+    """The scripts hold the numbers of the shipped files, in the same half precision, so only rounding differs."""
+    rng = np.random.default_rng(1)
+    for name in ("gan", "vae_2d"):
+        latent = rng.standard_normal((20, shipped[name].inputs[0].shape[-1])).astype(np.float32)
+        expected = models.predict(shipped[name], latent).reshape(20, -1)
+        found = core.evaluate(
+            """([name, rows]) => {
+              const network = net(name), [input] = Object.keys(network.inputs);
+              return rows.map(row => [...network.run({[input]: row})]);
+            }""",
+            [name, latent.tolist()],
+        )
+        assert np.abs(np.array(found) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize(("steps", "order", "scale"), [(1, 1, 1), (4, 1, 0), (6, 2, 2.5)])
+def test_the_sampler_matches_the_library(core, steps, order, scale):
+    model = pretrained.load("diffusion")
+    noise = np.random.default_rng(2).standard_normal((1, 28, 28, 1))
+
+    def velocity(noisy, angle):
+        return model.predict_velocity(noisy, angle, labels=[4], guidance_scale=scale)
+
+    expected = sampler.reverse_diffusion(velocity, noise, rng=np.random.default_rng(0), steps=steps, order=order)
+    found = core.evaluate(
+        """([noise, steps, order, scale]) => {
+          const predict = imggenLive.guided(net("diffusion"), 10);
+          const sampler = imggenLive.sampler({
+            velocity: (noisy, angle) => predict(noisy, angle, 4, scale), noise: Float32Array.from(noise), steps, order,
+          });
+          while (!sampler.done) sampler.advance();
+          return [...sampler.state];
+        }""",
+        [noise.ravel().tolist(), steps, order, scale],
+    )
+    assert np.abs(np.array(found) - expected.ravel()).max() < 1e-3
+
+
+def test_the_ddpm_sampler_matches_the_library_for_the_same_new_noise(core):
+    """With a velocity that is known in closed form, and the random numbers of Python."""
+    steps, size = 5, 12
+    rng = np.random.default_rng(3)
+    noise = rng.standard_normal((1, 3, 4, 1)).astype(np.float32)
+
+    def velocity(noisy, angle):
+        return np.cos(angle) * noisy - np.sin(angle) * 0.25
+
+    state = rng.bit_generator.state
+    expected = sampler.reverse_diffusion(velocity, noise, rng=rng, steps=steps, eta=1.0)
+    rng.bit_generator.state = state
+    new = rng.standard_normal((steps, size))
+    found = core.evaluate(
+        """([noise, steps, numbers]) => {
+          let next = 0;
+          const velocity = (noisy, angle) => noisy.map(value => Math.cos(angle) * value - Math.sin(angle) * 0.25);
+          const sampler = imggenLive.sampler({
+            velocity, noise: Float32Array.from(noise), steps, eta: 1, random: () => numbers[next++],
+          });
+          while (!sampler.done) sampler.advance();
+          return [...sampler.state];
+        }""",
+        [noise.ravel().tolist(), steps, new.ravel().tolist()],
+    )
+    np.testing.assert_allclose(found, expected.ravel(), atol=1e-5)
+    assert np.abs(expected - 0.25).max() > 0.01
+
+
+def test_random_numbers_are_normal_and_repeat(core):
+    sample = "seed => [...imggenLive.random(seed).normals(20001)]"
+    numbers, again, others = (np.array(core.evaluate(sample, seed)) for seed in (1, 1, 2))
+    assert np.array_equal(numbers, again)
+    assert abs(np.corrcoef(numbers, others)[0, 1]) < 0.03
+    assert abs(numbers.mean()) < 0.03 and abs(numbers.std() - 1) < 0.02
+
+
+# --- Behaviour ---
+
+
+def status(tab):
+    return tab.inner_text(".live-status")
+
+
+def canvas(tab, index=0):
+    """The bytes of a canvas, to see whether it has changed."""
+    return tab.locator("canvas").nth(index).evaluate("c => c.toDataURL()")
+
+
+def wait_for_change(tab, before, index=0):
+    tab.wait_for_function("([b, i]) => document.querySelectorAll('canvas')[i].toDataURL() !== b", arg=[before, index])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_shows_its_image_until_it_starts_and_after_it_stops(open_figure, name):
+    tab = open_figure(name)
+    assert not tab.is_visible(".live-still") and not tab.is_visible(".live-start")
+    tab.get_by_role("button", name="Stop", exact=True).click()
+    assert tab.locator("canvas").count() == 0
+    assert tab.is_visible(".live-still") and status(tab) == ""
+    assert tab.evaluate("document.activeElement.className") == "live-start"
+    tab.keyboard.press("Enter")
+    tab.wait_for_selector(".live-end")
+    assert tab.errors == []
+
+
+@pytest.mark.parametrize("name", live_images.figures())
+def test_no_script_is_loaded_before_the_start_and_the_page_is_complete_without_scripts(chromium, live_folder, name):
+    address = live_images.page(live_folder, name)
+    for scripts in (True, False):
+        context = chromium.new_context(java_script_enabled=scripts)
+        tab = context.new_page()
+        asked = []
+        tab.on("request", lambda request, asked=asked: asked.append(request.url.rpartition("/")[2]))
+        tab.goto(address)
+        assert tab.is_visible(".live-still") and tab.is_visible("figcaption")
+        assert tab.is_visible(".live-start") is scripts
+        assert [file for file in asked if file.endswith(".js")] == ["start.js"] * scripts
+        context.close()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_figure_has_no_accessibility_violation_and_fits_the_screen(open_figure, name, width, theme):
+    tab = open_figure(name, width=width)
+    tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+    if name == "diffusion":
+        tab.wait_for_function("document.querySelector('.live-status').textContent.includes('complete')", timeout=60_000)
+    violations = Axe().run(tab, options=LEVELS).response["violations"]
+    assert [(one["id"], one["nodes"][0]["target"]) for one in violations] == []
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_gan_responds_to_every_control(open_figure):
+    tab = open_figure("gan")
+    labels = [f"Direction {number}" for number in range(1, 5)]
+    for label in ["First vector: seed", "From the first to the second", *labels, "Times"]:
+        before = canvas(tab)
+        tab.get_by_label(label, exact=True).focus()
+        tab.keyboard.press("End")
+        wait_for_change(tab, before)
+    for label in ("Subtract", "Add"):
+        before = canvas(tab)
+        tab.get_by_label(label, exact=True).select_option("trouser")
+        wait_for_change(tab, before)
+    before = canvas(tab)
+    tab.get_by_role("button", name="New sample").click()
+    wait_for_change(tab, before)
+    before = canvas(tab)
+    tab.get_by_role("button", name="Reset").click()
+    wait_for_change(tab, before)
+    before = canvas(tab)
+    tab.get_by_label("Add", exact=True).select_option("bag")
+    wait_for_change(tab, before)
+    assert tab.get_by_label("Times", exact=True).input_value() == "1"
+    assert re.match(r"Classifier: [\w -]+, \d+ %\. Length of the latent vector: \d", status(tab))
+    assert tab.errors == []
+
+
+def test_the_ends_of_the_interpolation_are_the_two_vectors(open_figure):
+    tab = open_figure("gan", "first=7&second=8&t=1")
+    at_end = canvas(tab)
+    tab.get_by_label("First vector: seed", exact=True).fill("8")
+    tab.get_by_label("From the first to the second", exact=True).fill("0")
+    tab.wait_for_function("b => document.querySelector('canvas').toDataURL() === b", arg=at_end)
+
+
+def test_the_map_follows_mouse_finger_and_keys(open_figure):
+    tab = open_figure("vae_map", width=390)
+    plane = tab.locator("canvas").first
+    box = plane.bounding_box()
+    plane.hover(position={"x": box["width"] / 2, "y": box["height"] / 2})
+    assert status(tab).startswith("Code (0.00, 0.00)")
+    tab.touchscreen.tap(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+    assert status(tab).startswith("Code (-1.50, 1.50)")
+    before = canvas(tab, 1)
+    plane.focus()
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowDown")
+    assert status(tab).startswith("Code (-1.40, 1.40)")
+    assert canvas(tab, 1) != before
+    tab.get_by_label("First latent dimension", exact=True).fill("2")
+    assert status(tab).startswith("Code (2.00, 1.40)")
+    before = canvas(tab)
+    tab.get_by_label("Show on the map").select_option("images")
+    wait_for_change(tab, before)
+    assert not tab.is_visible(".live-legend")
+    assert tab.errors == []
+
+
+def finish(tab):
+    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('complete')", timeout=60_000)
+
+
+def test_diffusion_steps_pauses_and_depends_on_its_settings(open_figure):
+    tab = open_figure("diffusion", "steps=3&class=1&seed=4&guidance=1")
+    finish(tab)
+    trouser = canvas(tab, 2)
+    assert tab.get_by_role("button", name="One step").is_disabled()
+    tab.get_by_role("button", name="Back to the noise").click()
+    assert status(tab).startswith("Noise, at the angle of 90°.")
+    for number in (1, 2, 3):
+        tab.get_by_role("button", name="One step").click()
+        assert status(tab).startswith(f"Step {number} of 3")
+    assert canvas(tab, 2) == trouser
+    results = {trouser}
+    for label, value in [("Class", "bag"), ("Class", "no class"), ("Kind", "ddpm")]:
+        tab.get_by_label(label, exact=True).select_option(value)
+        finish(tab)
+        assert canvas(tab, 2) not in results
+        results.add(canvas(tab, 2))
+    tab.get_by_label("Steps", exact=True).fill("30")
+    tab.wait_for_function("document.querySelector('.live-title').textContent.endsWith('84°')", timeout=60_000)
+    tab.get_by_role("button", name="Pause").click()
+    assert re.match(r"Paused after step \d+ of 30\.", status(tab))
+    shown = canvas(tab)
+    tab.wait_for_timeout(1000)
+    assert canvas(tab) == shown
+    assert tab.errors == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gan", "first=5&d2=1.5&to=1&strength=0.4"),
+        ("vae_map", "x=1.25&y=-0.5&show=codes"),
+        ("diffusion", "steps=2&class=none"),
+    ],
+)
+def test_a_link_restores_the_settings(open_figure, name, settings):
+    tab = open_figure(name, settings)
+    tab.get_by_role("button", name="Link to these settings").click()
+    assert "The link is in the address bar" in status(tab)
+    stored = dict(part.split("=") for part in tab.url.split(f"#live-{name}:")[1].split("&"))
+    assert stored.items() >= dict(part.split("=") for part in settings.split("&")).items()
+    shown = canvas(tab)
+    if name != "diffusion":
+        assert canvas(open_figure(name, tab.url.split(":")[-1])) == shown
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_damaged_link_gives_values_in_the_range(open_figure, name):
+    tab = open_figure(name, "first=x&t=7&to=hat&x=1e9&show=no&steps=-3&class=77&guidance=NaN&%E0%A4%A")
+    ranges = tab.eval_on_selector_all("input[type=range]", "all => all.map(i => [+i.min, +i.value, +i.max])")
+    assert all(low <= value <= high for low, value, high in ranges)
+    assert tab.eval_on_selector_all("select", "all => all.every(s => s.value)")
+    assert tab.errors == []
+
+
+def test_a_missing_script_is_reported_and_can_be_tried_again(chromium, live_folder):
+    context = chromium.new_context()
+    tab = context.new_page()
+    tab.route("**/vae_2d.js", lambda route: route.abort())
+    tab.goto(live_images.page(live_folder, "vae_map"))
+    tab.click(".live-start")
+    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('vae_2d.js could not be loaded')")
+    assert tab.is_visible(".live-still")
+    tab.unroute("**/vae_2d.js")
+    tab.click(".live-start")
+    tab.wait_for_selector(".live-end")
+    context.close()
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_memory_does_not_grow_in_200_repetitions(open_figure, name):
+    tab = open_figure(name, "steps=1" if name == "diffusion" else "first=1")
+    session = tab.context.new_cdp_session(tab)
+    change = {
+        "gan": "input('Direction 1', k % 60 / 10)",
+        "vae_map": "input('First latent dimension', k % 60 / 20)",
+        "diffusion": "press('Back to the noise'); press('One step')",
+    }[name]
+
+    def used_after(repetitions):
+        tab.evaluate(
+            f"""async () => {{
+              const input = (name, value) => {{
+                const label = [...document.querySelectorAll('label')].find(l => l.textContent === name);
+                const control = document.getElementById(label.htmlFor);
+                control.value = value;
+                control.dispatchEvent(new Event('input'));
+              }};
+              const press = name => [...document.querySelectorAll('button')].find(b => b.textContent === name).click();
+              for (let k = 0; k < {repetitions}; k++) {{
+                {change};
+                await new Promise(requestAnimationFrame);
+              }}
+              await new Promise(done => setTimeout(done, 500));
+            }}"""
+        )
+        session.send("HeapProfiler.collectGarbage")
+        return session.send("Runtime.getHeapUsage")["usedSize"]
+
+    first, last = used_after(30), used_after(200)
+    assert last - first < 500_000
+    assert tab.errors == []
+
+
+def test_restarting_does_not_keep_the_networks_of_earlier_starts(open_figure):
+    tab = open_figure("gan")
+    session = tab.context.new_cdp_session(tab)
+
+    def used_after(starts):
+        for _ in range(starts):
+            tab.get_by_role("button", name="Stop", exact=True).click()
+            tab.click(".live-start")
+            # wait_for_selector would return a handle, which would keep the element in memory.
+            tab.locator(".live-end").wait_for()
+        tab.wait_for_timeout(500)
+        session.send("HeapProfiler.collectGarbage")
+        usage = session.send("Runtime.getHeapUsage")
+        return usage["usedSize"] + usage.get("backingStorageSize", 0)
+
+    first, last = used_after(3), used_after(10)
+    assert last - first < 1_000_000
+
+
+@pytest.mark.parametrize("name", live_images.figures())
+def test_figure_starts_in_the_built_book_opened_from_disk(chromium, address, name):
+    """With the address, the test is skipped if the book is not built."""
+    context = chromium.new_context()
+    tab = context.new_page()
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto((HTML / "chapters" / "start" / "playground.html").as_uri())
+    tab.click(f"#live-{name} .live-start")
+    tab.locator(f"#live-{name} .live-end").wait_for()
+    assert tab.locator(f"#live-{name} canvas").first.is_visible()
+    context.close()
+    assert errors == []
+
+
+def test_scripts_of_models_are_small_enough_to_load(live_folder):
+    sizes = {file.stem: file.stat().st_size for file in (live_folder / "_static" / "live" / "weights").iterdir()}
+    assert max(sizes.values()) < 4_000_000, json.dumps(sizes)

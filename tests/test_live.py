@@ -1,0 +1,128 @@
+"""Live figures without a browser: the directive, the scripts' rules, and the export of a network."""
+
+import base64
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
+LIVE = ROOT / "_static" / "live"
+sys.path.append(str(ROOT / "tools"))
+
+import export_live  # noqa: E402
+import live_images  # noqa: E402
+
+CONFIGURATION = f"""
+import sys
+sys.path.insert(0, {str(ROOT / "_ext")!r})
+extensions = ["myst_parser", "live"]
+html_static_path = ["_static"]
+# As Jupyter Book sets them.
+html_js_files, html_css_files = ["live/start.js", "live/gan.js", "other.js"], ["live/live.css"]
+"""
+FIGURE = '# Page\n\n```{live} gan\n:alt: Boots & "shoes".\n:title: A <latent> space\nMove *one* slider.\n```\n'
+
+
+def build(folder, **pages):
+    """Build pages of Markdown with Sphinx. Return the HTML of each and the warnings."""
+    source = folder / "source"
+    (source / "_static" / "live").mkdir(parents=True)
+    for name in ("start.js", "gan.js", "gan.png", "live.css"):
+        shutil.copyfile(LIVE / name, source / "_static" / "live" / name)
+    (source / "_static" / "other.js").write_text("")
+    (source / "conf.py").write_text(CONFIGURATION)
+    (source / "index.md").write_text("# Index\n\n```{toctree}\n:glob:\nparts/*\n```\n")
+    (source / "parts").mkdir()
+    for name, text in pages.items():
+        (source / "parts" / f"{name}.md").write_text(text)
+    with (folder / "warnings").open("w") as warnings, (folder / "output").open("w") as output:
+        options = {"status": output, "warning": warnings, "freshenv": True}
+        Sphinx(source, source, folder / "html", folder / "doctrees", "html", **options).build()
+    html = {name: (folder / "html" / "parts" / f"{name}.html").read_text() for name in pages}
+    return html, (folder / "warnings").read_text()
+
+
+def test_a_page_with_a_figure_has_its_image_and_caption_and_loads_one_script(tmp_path):
+    html, warnings = build(tmp_path, figure=FIGURE, text="# Text\n\nNo figure.\n")
+    assert warnings == ""
+    image = '<img class="live-still" src="../_static/live/gan.png" alt="Boots &amp; &quot;shoes&quot;." width="'
+    assert image in html["figure"]
+    assert "Start the live figure: A &lt;latent&gt; space</button>" in html["figure"]
+    assert "<p>Move <em>one</em> slider.</p>" in html["figure"]
+    assert 'data-folder="../_static/live/"' in html["figure"]
+    scripts = {name: re.findall(r'src="../_static/([^"?]*\.js)', text) for name, text in html.items()}
+    assert "live/start.js" in scripts["figure"] and "live/gan.js" not in scripts["figure"]
+    assert not any(script.startswith("live/") for script in scripts["text"])
+    assert "other.js" in scripts["figure"] and "other.js" in scripts["text"]
+    assert "live/live.css" in html["figure"] and "live/live.css" not in html["text"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("```{live} unknown\n:alt: x\nCaption.\n```", "the live figure unknown has no file _static/live/unknown.js"),
+        ("```{live} gan\nCaption.\n```", "needs the option alt"),
+        ("```{live} gan\n:alt: x\n```", "and a caption"),
+    ],
+)
+def test_an_incomplete_figure_is_a_warning(tmp_path, text, message):
+    assert message in build(tmp_path, page=f"# Page\n\n{text}\n")[1]
+
+
+def test_every_figure_is_on_the_page_of_live_figures_and_has_a_still_image():
+    page = (ROOT / "chapters" / "start" / "playground.md").read_text()
+    assert sorted(re.findall(r"^```\{live\} (\w+)$", page, re.MULTILINE)) == live_images.figures()
+    assert [name for name in live_images.figures() if not (LIVE / f"{name}.png").is_file()] == []
+
+
+@pytest.mark.parametrize("file", sorted(LIVE.glob("*.js")), ids=lambda file: file.name)
+def test_scripts_work_in_a_page_from_disk(file):
+    """Modules and requests for files fail there, and another host must not be asked."""
+    text = re.sub(r"^\s*//.*$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert re.findall(r"^\s*(?:import|export)\b|\b(?:import|fetch|importScripts)\(|XMLHttpRequest|https?://", text) == []
+
+
+def test_the_record_of_a_script_holds_weights_in_half_precision():
+    text = export_live.script("one", {"classes": ["a"]}, {"x": np.array([[1.0, -0.1]]), "y": np.array(3)})
+    content = json.loads(re.fullmatch(r'imggenLive\.pack\("one", (.*)\);\n', text)[1])
+    assert content["record"] == {"classes": ["a"]}
+    assert content["arrays"] == [{"name": "x", "shape": [1, 2]}, {"name": "y", "shape": []}]
+    halves = np.frombuffer(base64.b64decode(content["data"]), "<f2")
+    np.testing.assert_array_equal(halves, np.float16([1.0, -0.1, 3]))
+
+
+@pytest.mark.parametrize("value", [np.nan, 1e6])
+def test_weights_outside_half_precision_are_refused(value):
+    with pytest.raises(ValueError, match="x has a number that is not finite in half precision"):
+        export_live.script("one", {}, {"x": np.array([value])})
+
+
+def test_a_network_is_described_by_its_layers():
+    image = keras.Input((4, 4, 1), name="image")
+    x = layers.Conv2D(2, 3, padding="same", name="conv")(image)
+    network = keras.Model(image, layers.Add(name="sum")([x, 2 * x + 1]))
+    description, arrays = export_live.describe(network)
+    nodes = {node["name"]: node for node in description["nodes"]}
+    assert description["output"] == "sum"
+    assert nodes["image"]["options"] == {"shape": [4, 4, 1]}
+    assert nodes["conv"]["inputs"] == ["image"] and nodes["conv"]["weights"] == ["conv/kernel", "conv/bias"]
+    assert nodes["conv"]["options"]["strides"] == (1, 1) and nodes["conv"]["options"]["padding"] == "same"
+    assert nodes["sum"]["inputs"][0] == "conv"
+    product, total = (next(node for node in description["nodes"] if node["op"] == op) for op in ("Multiply", "Add"))
+    assert product["inputs"] == [2, "conv"] and total["inputs"] == [product["name"], 1]
+    np.testing.assert_array_equal(arrays["conv/kernel"], network.get_layer("conv").kernel)
+
+
+def test_a_layer_that_is_used_twice_is_refused():
+    image = keras.Input((4,))
+    dense = layers.Dense(4, name="shared")
+    with pytest.raises(ValueError, match="the layer shared is used 2 times; expected once"):
+        export_live.describe(keras.Model(image, dense(dense(image))))
