@@ -1,9 +1,10 @@
 """A diffusion transformer and a U-Net after the same seconds of training, three seeds each. Takes six minutes.
 
-Both are rectified flows of emoji of 16x16 pixels, one of six things in a random colour, size and place, as on the page
-"Diffusion transformers and rectified flow". Each network is trained for forty seconds, with a learning rate that falls to
-zero over as many steps as fit into them. The Fréchet distance of 600 samples to 2,000 other images is measured in image
-statistics, which need no trained classifier. See ``race.py`` for how time is counted. Writes the table beside this file.
+Both are rectified flows that predict the image, of emoji of 16x16 pixels: one of six things in a random colour, size and
+place, as on the page "Diffusion transformers and rectified flow". Each network is trained for forty seconds, with a learning
+rate that falls to zero over as many steps as fit into them. The Fréchet distance of 600 samples to 2,000 other images is
+measured in image statistics, which need no trained classifier. See ``race.py`` for how time is counted. Writes the table
+beside this file.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ class FlowRunner(race.RecipeRunner):
         build, rate, _ = NETWORKS[key]
         self.seed, self.batch_size, self.dataset = seed, BATCH_SIZE, data()
         keras.utils.set_random_seed(seed)
-        self.model = models.RectifiedFlow(build(), time_density="logit_normal", ema_momentum=0.99, seed=seed)
+        self.model = models.RectifiedFlow(
+            build(), prediction="image", time_density="logit_normal", ema_momentum=0.99, seed=seed
+        )
         schedule = keras.optimizers.schedules.CosineDecay(rate, num_steps) if num_steps else rate
         self.model.compile(optimizer=keras.optimizers.Adam(schedule))
         self.record: dict[str, Any] = {"steps": 0, "seconds": 0.0}
@@ -103,13 +106,13 @@ def write(path: Path, results: dict[str, Any], baselines: dict[str, float], n: i
     weights = [f"{label}: {build().count_params():,}" for build, _, label in NETWORKS.values()]
     seeds = f"median (minimum to maximum) of {count} seeds, chosen beforehand" if count > 1 else "one seed"
     others = " and ".join(f"{value:.3g} for {name}" for name, value in baselines.items())
-    path.write_text(
-        f"Fréchet distance of {n:,} samples to {NUM_REFERENCE:,} images of emoji of 16x16 pixels, in image statistics, "
-        f"over seconds of training on {result['machine']}: {seeds}. For as many images it is {others}. Each network is trained "
+    text = (
+        f"Fréchet distance of {n:,} samples to {NUM_REFERENCE:,} images of emoji (16x16 pixels), in image statistics, over "
+        f"seconds of training on {result['machine']}: {seeds}. For as many images it is {others}. Each network is trained "
         "once for each seed, with a learning rate that falls over the whole time. Time is the number of steps times the "
-        f"seconds per step, which were measured in turn. Weights: {'; '.join(weights)}. Commit {result['commit']}.\n\n"
-        f"{race.table(results, entries(), points)}"
+        f"seconds per step, which were measured in turn. Weights: {'; '.join(weights)}. Commit {result['commit']}."
     )
+    path.write_text(f"{text}\n\n{race.table(results, entries(), points)}")
 
 
 if __name__ == "__main__":
