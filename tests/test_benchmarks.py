@@ -208,7 +208,7 @@ def test_networks_of_the_race_are_trained_on_the_same_images_for_the_same_second
 
 def test_table_of_networks_states_baselines_weights_and_seeds(tmp_path):
     result = {"seconds_per_step": 0.02, "batch_size": 32, "machine": "tiny, 2 cores", "commit": "abc1234"}
-    curves = {str(seed): [[20, 1000, 9.0 + seed], [40, 2000, 3.0]] for seed in dit.SEEDS}
+    curves = {str(seed): [[15, 1000, 9.0 + seed], [30, 2000, 3.0]] for seed in dit.SEEDS}
     results = {name: {**result, "curves": curves} for name in dit.NETWORKS}
     dit.write(tmp_path / "table.md", results, {"a": 1.234, "b": 5.0}, 600, dit.POINTS)
     text = (tmp_path / "table.md").read_text()
