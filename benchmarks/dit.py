@@ -1,10 +1,9 @@
 """A diffusion transformer and a U-Net after the same seconds of training, three seeds each. Takes five minutes.
 
 Both are rectified flows that predict the image, of emoji of 16x16 pixels: one of six things in a random colour, size and
-place, as on the page "Diffusion transformers and rectified flow". Each network is trained for thirty seconds, with a
-learning rate that falls to zero over as many steps as fit into them. The Fréchet distance of 600 samples to 2,000 other
-images is measured in image statistics, which need no trained classifier. See ``race.py`` for how time is counted. Writes
-the table beside this file.
+place. Each network is trained for thirty seconds, with a learning rate that falls to zero over as many steps as fit into
+them. The Fréchet distance of 600 samples to 2,000 other images is measured in image statistics, which need no trained
+classifier. See ``race.py`` for how time is counted. Writes the table beside this file.
 """
 
 from __future__ import annotations
