@@ -26,7 +26,7 @@ PAGE = """<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset=
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="stylesheet" href="_static/book.css"><link rel="stylesheet" href="_static/live/live.css">
 <style>* {{ box-sizing: border-box }} body {{ margin: 0; background: var(--ground) }}
-main {{ max-width: 768px; padding-inline: 1rem }}</style></head>
+main {{ max-width: 784px; padding-inline: 1rem }}</style></head>
 <body><main class="bd-article"><h1>{name}</h1>
 <figure class="live" id="live-{name}" data-live="{name}" data-folder="_static/live/">
 <img class="live-still" src="_static/live/{name}.png" alt="{name}"><div class="live-body" hidden></div>

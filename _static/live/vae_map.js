@@ -14,14 +14,13 @@ imggenLive.register("vae_map", {
     const image = tools.canvas(stage, {label: "Decoded image", title: "Decoded image", width: side, height: side, share: 1 / 2});
     map.element.tabIndex = 0;
     map.element.setAttribute("role", "application");
-    map.element.style.cursor = "crosshair";
-    map.element.style.touchAction = "none";
+    Object.assign(map.element.style, {cursor: "crosshair", touchAction: "none", imageRendering: "auto"});
 
     const row = tools.row("Code"), two = value => value.toFixed(2);
     const slider = (name, label, value) => tools.slider(row, {
       name, label, min: -extent, max: extent, step: 0.05, value, format: two, onChange: () => decode(),
     });
-    const [x, y] = [slider("x", "First latent dimension", 0.5), slider("y", "Second latent dimension", 0.5)];
+    const [x, y] = [slider("x", "First latent dimension", -1.2), slider("y", "Second latent dimension", 2)];
     const background = tools.select(row, {
       name: "show", label: "Show on the map", options: [["codes", "codes of 1,000 test images"], ["images", "decoded images"], ["both", "both"]],
       value: "codes", onChange: () => paint(),
