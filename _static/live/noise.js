@@ -228,8 +228,8 @@
     context.beginPath();
     counts[1].forEach((count, k) => {
       // The middles of pixels make a sharp line.
-      context.lineTo((k * width) / bins, y(count) - 0.5);
-      context.lineTo(((k + 1) * width) / bins, y(count) - 0.5);
+      context.lineTo((k * width) / bins + 0.5, y(count) - 0.5);
+      context.lineTo(((k + 1) * width) / bins + 0.5, y(count) - 0.5);
     });
     context.stroke();
     context.fillStyle = colours.ink;
