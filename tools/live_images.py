@@ -70,7 +70,7 @@ def main() -> None:
             file = STATIC / "live" / f"{name}.png"
             tab.locator(".live-stage").screenshot(path=file)
             # A palette makes the file smaller; the differences cannot be seen.
-            Image.open(file).convert("RGB").quantize(256).save(file, optimize=True)
+            Image.open(file).convert("RGB").quantize(256, kmeans=3).save(file, optimize=True)
             print(f"live_images: {file.stat().st_size / 1000:5.0f} kB  {file}")
             tab.close()
         browser.close()

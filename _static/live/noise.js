@@ -208,33 +208,34 @@
     nothing: ["No filter", image => image],
   };
 
-  // Draw the shares of values in 64 bins: the first list filled, the second as a line.
+  // Draw the shares of values in 40 bins: the first list filled, the second as a line.
   function drawHistogram({ element, context }, lists, [low, high], colours) {
-    const bins = 64, { width, height } = element, bottom = height - 1;
+    const bins = 40, { width, height } = element, bottom = height - 1;
     const counts = lists.map(values => {
       const count = new Float64Array(bins);
       for (const value of values) count[Math.min(Math.max(Math.floor(((value - low) / (high - low)) * bins), 0), bins - 1)]++;
       return count;
     });
-    // A bin that holds a third of all values, as the zero of salt and pepper does, would hide the others.
+    // A bin with more than a sixth of all values, as at the zero of salt and pepper, would hide the others, so it is cut.
     const largest = Math.min(Math.max(...counts.flatMap(count => [...count])), lists[0].length / 6);
-    const y = count => bottom - (Math.min(count / largest, 1) * (height - 4));
+    const y = count => bottom - Math.round(Math.min(count / largest, 1) * (height - 4));
     context.fillStyle = colours.panel;
     context.fillRect(0, 0, width, height);
     context.fillStyle = colours.first;
     counts[0].forEach((count, k) => context.fillRect((k * width) / bins, y(count), width / bins, bottom - y(count)));
     context.strokeStyle = colours.second;
-    context.lineWidth = 2;
+    context.lineWidth = 1;
     context.beginPath();
     counts[1].forEach((count, k) => {
-      context.lineTo((k * width) / bins, y(count));
-      context.lineTo(((k + 1) * width) / bins, y(count));
+      // The middles of pixels make a sharp line.
+      context.lineTo((k * width) / bins + 0.5, y(count) - 0.5);
+      context.lineTo(((k + 1) * width) / bins + 0.5, y(count) - 0.5);
     });
     context.stroke();
     context.fillStyle = colours.ink;
     context.fillRect(0, bottom, width, 1);
     // The value 0 of the noise.
-    if (low < 0) context.fillRect(Math.round((-low / (high - low)) * width), bottom - 6, 1, 6);
+    if (low < 0) context.fillRect(Math.round((-low / (high - low)) * width), bottom - 4, 1, 4);
   }
 
   async function start(root, tools) {
@@ -248,7 +249,6 @@
     });
     const [clean, before, after] = [cell("Image", "Image without noise"), cell("With noise", "Image with noise"), cell("Filtered", "Filtered image")];
     const plot = cell("Histogram", "Histogram before and after the filter, as the text below it states");
-    plot.size(2 * photograph.width, 2 * photograph.height);
     const legend = Object.assign(document.createElement("p"), { className: "live-note" });
     plot.element.after(legend);
 
