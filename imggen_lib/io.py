@@ -198,6 +198,7 @@ def read_image(
     mode: str | None = None,
     background: ArrayLike = 1.0,
     frame: int | None = None,
+    max_side: int | None = None,
 ) -> NDArray[np.float32]:
     """Read an image file in any format that Pillow reads, or a TIFF file that only tifffile reads.
 
@@ -209,6 +210,8 @@ def read_image(
        [0, 1]. Signed and 32-bit integers are rejected, because their range is not in the file.
     4. Transparent pixels are blended with the background.
     5. Grey and RGB are converted into each other if ``mode`` says so.
+    6. An image with a side longer than ``max_side`` is reduced in proportion: each pixel becomes the mean of the area that
+       it covers.
 
     Pillow keeps 16 bits for grey images only; it reads colours, and grey with alpha, of 16 bits with their upper 8 bits.
 
@@ -223,6 +226,8 @@ def read_image(
     frame : int, optional
         The frame of an animation, or the page of a TIFF file, from 0. By default the first one, with a warning if there are
         several.
+    max_side : int, optional
+        The longest side of the result in pixels, at least 1. None keeps the size, and no image is enlarged.
 
     Returns
     -------
@@ -238,7 +243,7 @@ def read_image(
         ``PIL.Image.MAX_IMAGE_PIXELS``, or has values of an unknown range; or if an argument is out of range. The message is
         one line with the path and the reason.
     TypeError
-        If ``frame`` is not an integer, or ``background`` is not a number.
+        If ``frame`` or ``max_side`` is not an integer, or ``background`` is not a number.
 
     Warns
     -----
@@ -262,6 +267,11 @@ def read_image(
     ([1.0, 0.5, 0.5], [0.5, 0.0, 0.0])
     >>> read_image(path, mode="grey", background=0).shape
     (2, 4)
+
+    A photograph is reduced when it is read:
+
+    >>> read_image(path, max_side=2).shape
+    (1, 2, 3)
     """
     validate.choice(mode, "mode", (None, "grey", "rgb"))
     background = validate.real_array(background, "background", ndim=(0, 1))
@@ -270,6 +280,8 @@ def read_image(
     background = validate.image(background, "background", ndim=(0, 1)).astype(np.float32).reshape(1, 1, -1)
     if frame is not None:
         frame = validate.integer(frame, "frame", minimum=0)
+    if max_side is not None:
+        max_side = validate.integer(max_side, "max_side")
     path = Path(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no file {path}")
@@ -290,9 +302,21 @@ def read_image(
     if alpha is not None:
         values *= alpha
         values += (1 - alpha) * _with_channels(background, channels)
+    if max_side is not None:
+        values = _reduced(values, max_side)
     # Rounding in the sums above can exceed 1 by the last bit.
     np.minimum(values, 1, out=values)
     return values[..., 0] if channels == 1 else values
+
+
+def _reduced(values: NDArray[np.float32], max_side: int) -> NDArray[np.float32]:
+    """Return ``(height, width, channels)`` with sides of at most ``max_side``, as means over areas."""
+    height, width = values.shape[:2]
+    if max(height, width) <= max_side:
+        return values
+    size = tuple(max(1, round(side * max_side / max(height, width))) for side in (width, height))
+    planes = (PIL.Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(values, -1, 0))
+    return np.stack([np.asarray(plane.resize(size, PIL.Image.Resampling.BOX)) for plane in planes], axis=-1)
 
 
 class _RejectedImageError(ValueError):

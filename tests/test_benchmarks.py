@@ -16,6 +16,7 @@ from imggen_lib import pretrained
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
+import dit  # noqa: E402
 import equal_time  # noqa: E402
 import families  # noqa: E402
 import leaderboard  # noqa: E402
@@ -194,6 +195,25 @@ def test_table_of_equal_times_states_seeds_budget_and_conditions(tmp_path, monke
 def test_entries_at_equal_time_are_scheduled_recipes_with_three_seeds():
     for name, item in equal_time.entries().items():
         assert item.scheduled and item.seeds == (0, 1, 2) and item.seconds == 600, name
+
+
+def test_networks_of_the_race_are_trained_on_the_same_images_for_the_same_seconds():
+    assert set(dit.entries()) == set(dit.NETWORKS) == {"unet", "dit"}
+    for name, item in dit.entries().items():
+        assert item.scheduled and item.seeds == (0, 1, 2) and item.seconds == dit.POINTS[-1], name
+    images = dit.scenes(3, seed=0)
+    assert images.shape == (3, *dit.SHAPE) and images.min() >= 0 and images.max() == 1
+    assert (images == dit.scenes(3, seed=0)).all() and (images != dit.scenes(3, seed=1)).any()
+
+
+def test_table_of_networks_states_baselines_weights_and_seeds(tmp_path):
+    result = {"seconds_per_step": 0.02, "batch_size": 32, "machine": "tiny, 2 cores", "commit": "abc1234"}
+    curves = {str(seed): [[15, 1000, 9.0 + seed], [30, 2000, 3.0]] for seed in dit.SEEDS}
+    results = {name: {**result, "curves": curves} for name in dit.NETWORKS}
+    dit.write(tmp_path / "table.md", results, {"a": 1.234, "b": 5.0}, 600, dit.POINTS)
+    text = (tmp_path / "table.md").read_text()
+    assert "tiny, 2 cores: median (minimum to maximum) of 3 seeds" in text and "it is 1.23 for a and 5 for b." in text
+    assert text.count("| 10.0 (9.00 to 11.0) | 3.00 |") == 2
 
 
 def test_the_race_of_diffusion_models_reports_distances_and_not_multiples(tmp_path, monkeypatch):

@@ -830,3 +830,20 @@ except ValueError:
 """
     run = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("rejected\n", "")
+
+
+def test_max_side_reduces_by_the_mean_of_areas_after_the_orientation(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 12, 3), dtype=np.uint8)
+    pillow(pixels, exif=exif(6))(tmp_path / "a.png")
+    upright = UPRIGHT[6](unit(pixels))  # 12 rows, 6 columns
+    means = upright.reshape(4, 3, 2, 3, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(io.read_image(tmp_path / "a.png", max_side=4), means, atol=1e-6)
+    np.testing.assert_allclose(io.read_image(tmp_path / "a.png", max_side=12), upright, atol=1e-6)
+    assert io.read_image(tmp_path / "a.png", mode="grey", max_side=3).shape == (3, 2)
+
+
+@pytest.mark.parametrize(("max_side", "error"), [(0, ValueError), (2.0, TypeError)])
+def test_max_side_must_be_a_positive_integer(tmp_path, max_side, error):
+    pillow(RGB)(tmp_path / "a.png")
+    with pytest.raises(error, match="max_side"):
+        io.read_image(tmp_path / "a.png", max_side=max_side)

@@ -198,15 +198,10 @@ def exercises():
 # Pages, or folders of pages, whose exercises do not list right answers yet.
 WITHOUT_RIGHT_ANSWERS = (
     "chapters/applications/",
-    "chapters/evaluation/measures.ipynb",
     "chapters/modern/latent_diffusion.ipynb",
     "chapters/modern/rectified_flow.ipynb",
     "chapters/modern/text_to_image.ipynb",
     "chapters/modern/tokens.ipynb",
-    "chapters/other_models/autoregressive.ipynb",
-    "chapters/other_models/comparison.ipynb",
-    "chapters/other_models/diffusion.ipynb",
-    "chapters/other_models/flow.ipynb",
 )
 
 
