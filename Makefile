@@ -14,7 +14,7 @@ RESOLUTION_newest := highest
 # JAX and TensorFlow allocate GPU memory as they need it.
 ON_GPU := KERAS_BACKEND=jax TF_FORCE_GPU_ALLOW_GROWTH=true XLA_PYTHON_CLIENT_PREALLOCATE=false
 
-.PHONY: help book notebooks test browser test-jax test-lowest test-newest gpu-test gpu-pages gathered-book images lab lint bench leaderboard mutations weights clean
+.PHONY: help book notebooks test browser test-jax test-lowest test-newest gpu-test gpu-pages gathered-book images live-weights lab lint bench leaderboard mutations weights clean
 
 help: ## list the targets
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):.*## /make \1\t/' | expand -t 32
@@ -54,8 +54,12 @@ gathered-book: $(SETUP) ## build the book from pages that several machines execu
 
 images: $(SETUP) ## make the images of the front page and of the live figures, and the diagram of today's systems
 	$(BIN)/python tools/front_images.py
+	$(BIN)/python tools/live_photograph.py
 	$(BIN)/python tools/live_images.py
 	$(BIN)/python tools/draw_systems.py
+
+live-weights: $(SETUP) ## write the models of the live figures as scripts, as `make book` does, into _build/live/weights
+	$(BIN)/python tools/export_live.py
 
 lab: $(SETUP) ## open the pages in JupyterLab
 	$(BIN)/jupyter lab $(OPTIONS) $(PAGES)
