@@ -73,7 +73,8 @@ def visit_html(self: Any, node: LiveFigure) -> None:
     )
     self.body.append(
         f'<figure class="live" id="live-{name}" data-live="{name}" data-folder="{static}/{FOLDER}/">\n'
-        f'<img class="live-still" src="{static}/{FOLDER}/{name}.png" alt="{alt}" width="{width}" height="{height}" loading="lazy">\n'
+        f'<img class="live-still" src="{static}/{FOLDER}/{name}.png" alt="{alt}" '
+        f'width="{width}" height="{height}" loading="lazy">\n'
         '<div class="live-body" hidden></div>\n'
         f'<button type="button" class="live-start" hidden>Start the live figure: {title}</button>\n'
         '<p class="live-status" role="status"></p>\n'
