@@ -512,7 +512,7 @@ _Exam = tuple[NDArray[np.float32], Callable[[NDArray[np.float32]], NDArray[np.bo
 
 
 def _exam_of_marbles(seed: int) -> dict[str, _Exam]:
-    exams = {}
+    exams: dict[str, _Exam] = {}
     for name, combinations in zip(("training", "held-out"), marble_captions.combinations(), strict=True):
         choices = np.random.default_rng(seed).choice(combinations, NUM_CAPTIONED)
         rows = marble_captions.encode([marble_captions.from_choice(choice) for choice in choices])

@@ -80,7 +80,7 @@ def is_vector(figure: Figure) -> bool:
     >>> line = axis.plot([1, 2, 3])
     >>> is_vector(figure)
     True
-    >>> picture = axis.imshow(np.eye(3))
+    >>> image = axis.imshow(np.eye(3))
     >>> is_vector(figure)
     False
     >>> plt.close(figure)
@@ -90,9 +90,9 @@ def is_vector(figure: Figure) -> bool:
         if isinstance(artist, AxesImage | QuadMesh):
             return False
         if isinstance(artist, Line2D):
-            points += len(artist.get_xydata())
+            points += len(np.asarray(artist.get_xydata()))
         elif isinstance(artist, Collection):
-            points += len(artist.get_offsets()) + sum(len(path.vertices) for path in artist.get_paths())
+            points += len(np.asarray(artist.get_offsets())) + sum(len(np.asarray(path.vertices)) for path in artist.get_paths())
     return points <= MOST_POINTS
 
 
