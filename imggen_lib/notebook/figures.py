@@ -92,7 +92,8 @@ def is_vector(figure: Figure) -> bool:
         if isinstance(artist, Line2D):
             points += len(np.asarray(artist.get_xydata()))
         elif isinstance(artist, Collection):
-            points += len(np.asarray(artist.get_offsets())) + sum(len(np.asarray(path.vertices)) for path in artist.get_paths())
+            points += len(np.asarray(artist.get_offsets()))
+            points += sum(len(np.asarray(path.vertices)) for path in artist.get_paths())
     return points <= MOST_POINTS
 
 
