@@ -23,7 +23,7 @@ from imggen_lib import datasets, metrics, models
 from imggen_lib.descriptors import image_statistics
 
 SEEDS = (0, 1, 2)
-BATCH_SIZE, NUM_IMAGES = 32, 1000
+BATCH_SIZE = 32
 #: Momentum of the averages of weights: a memory of 50 steps, because the trainings are short.
 EMA_MOMENTUM = 0.98
 
@@ -81,7 +81,13 @@ def entries(contestants: Mapping[str, Contestant], size: int, seconds: int) -> d
 
 
 def main(
-    table: Path, description: str, contestants: Mapping[str, Contestant], *, size: int, points: tuple[int, ...]
+    table: Path,
+    description: str,
+    contestants: Mapping[str, Contestant],
+    *,
+    size: int,
+    points: tuple[int, ...],
+    num_images: int,
 ) -> None:
     """Run a race from the command line and write its table.
 
@@ -96,11 +102,13 @@ def main(
         Height and width of the images.
     points : tuple of int
         Seconds of training after which quality is measured; the last is the budget.
+    num_images : int
+        Number of samples that a distance is computed from.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--trial", action="store_true", help=race.TRIAL_HELP)
     trial = parser.parse_args().trial
-    n = race.TRIAL_IMAGES if trial else NUM_IMAGES
+    n = race.TRIAL_IMAGES if trial else num_images
     runners = entries(contestants, size, points[-1])
     results = race.run(table.stem, runners, lambda runner: distance(runner.sample(n), size), points, trial=trial)
     images = marbles(size).x_train

@@ -44,4 +44,4 @@ CONTESTANTS = {
 }
 
 if __name__ == "__main__":
-    marble_race.main(TABLE, __doc__.partition("\n")[0], CONTESTANTS, size=SIZE, points=POINTS)
+    marble_race.main(TABLE, __doc__.partition("\n")[0], CONTESTANTS, size=SIZE, points=POINTS, num_images=1000)
