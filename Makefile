@@ -75,6 +75,8 @@ bench: $(SETUP) ## run the benchmarks on an idle machine: seven hours; a stopped
 	$(BIN)/python benchmarks/families.py
 	$(BIN)/python benchmarks/equal_time.py
 	$(BIN)/python benchmarks/dit.py
+	$(BIN)/python benchmarks/tokens.py
+	$(BIN)/python benchmarks/latent.py
 
 leaderboard: $(SETUP) ## measure a recipe and insert its row, half an hour: make leaderboard MODEL=gan [WEIGHTS=gan.npz]
 	@test -n "$(MODEL)" || { echo "make: MODEL is not set; for example, make leaderboard MODEL=gan" >&2; exit 2; }

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imggen_lib import pretrained
+from imggen_lib import datasets, pretrained
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
@@ -19,9 +19,12 @@ sys.path.append(str(ROOT / "benchmarks"))
 import dit  # noqa: E402
 import equal_time  # noqa: E402
 import families  # noqa: E402
+import latent  # noqa: E402
 import leaderboard  # noqa: E402
+import marble_race  # noqa: E402
 import race  # noqa: E402
 import shipped_models  # noqa: E402
+import tokens  # noqa: E402
 
 
 class CountingRunner:
@@ -225,6 +228,70 @@ def test_the_race_of_diffusion_models_reports_distances_and_not_multiples(tmp_pa
     text = (tmp_path / "table.md").read_text()
     assert "For 1,000 real training images it is 3.21." in text and "multiple" not in text
     assert "| `imggen train diffusion` | 64 images, 0.50 s |  | 42.0 |  |" in text
+
+
+@pytest.fixture
+def few_marbles(monkeypatch):
+    """Few images instead of the dataset of marbles, which takes seconds to render."""
+
+    def marbles(size):
+        images = np.random.default_rng(0).random((64, size, size, 3), dtype=np.float32)
+        labels = np.zeros(64, np.int64)
+        return datasets.Dataset("few", images, labels, images, labels, datasets.Condition("none"))
+
+    monkeypatch.setattr(marble_race, "marbles", marbles)
+
+
+def test_small_images_of_marbles_are_averages_of_the_dataset(monkeypatch):
+    images, labels = np.random.default_rng(0).random((6, 64, 64, 3), dtype=np.float32), np.arange(6)
+    colours = datasets.Condition("classes", tuple("abcdef"))
+    whole = datasets.Dataset("marbles", images, labels, images[:2], labels[:2], colours)
+    monkeypatch.setattr(marble_race.datasets, "load", lambda name: whole)
+    monkeypatch.setattr(marble_race, "marbles", marble_race.marbles.__wrapped__)
+    small = marble_race.marbles(16)
+    assert small.image_shape == (16, 16, 3) and small.condition.size is None
+    assert np.isclose(small.x_train[3, 2, 1, 0], images[3, 8:12, 4:8, 0].mean())
+
+
+@pytest.mark.parametrize("script", [tokens, latent])
+def test_races_of_marbles_are_scheduled_and_have_three_seeds(script):
+    for item in marble_race.entries(script.CONTESTANTS, 16, script.POINTS[-1]).values():
+        assert item.scheduled and item.seeds == (0, 1, 2) and item.seconds == script.POINTS[-1]
+
+
+@pytest.mark.parametrize("name", ["tokens", "pixels"])
+def test_a_runner_of_marbles_trains_samples_and_is_restored(name, few_marbles, results_folder):
+    def runner():
+        return marble_race.MarbleRunner(tokens.CONTESTANTS[name], tokens.SIZE, 0, num_steps=4)
+
+    trained = runner()
+    trained.advance(2)
+    assert trained.steps == 2 and trained.batch_size == 32
+    trained.save(results_folder / "state")
+    restored = runner()
+    restored.restore(results_folder / "state")
+    assert restored.steps == 2
+    np.testing.assert_array_equal(restored.sample(3), trained.sample(3))
+    assert marble_race.distance(trained.sample(3), tokens.SIZE) > marble_race.distance(trained.dataset.x_train, tokens.SIZE)
+
+
+@pytest.mark.parametrize("name", ["latents", "pixels"])
+def test_flows_in_a_race_generate_images_of_one_shape(name):
+    assert latent.CONTESTANTS[name].build(0).image_shape == latent.SHAPE
+
+
+def test_table_of_marbles_states_baselines_seeds_and_what_time_is(tmp_path, few_marbles):
+    curves = {str(seed): [[15, 30, 0.3 + seed], [30, 60, 0.25]] for seed in marble_race.SEEDS}
+    result = {"seconds_per_step": 0.5, "batch_size": 32, "machine": "tiny, 2 cores", "commit": "abc1234", "curves": curves}
+    runners = marble_race.entries(tokens.CONTESTANTS, 16, 30)
+    baselines = {"a fitted Gaussian": 0.238, "real images": 0.0127}
+    results = dict.fromkeys(runners, result)
+    marble_race.write(tmp_path / "table.md", results, runners, baselines, size=16, n=1000, points=(15, 30))
+    text = (tmp_path / "table.md").read_text()
+    assert "1,000 samples to 64 test images of marbles of 16x16 pixels" in text
+    assert "on tiny, 2 cores: median (minimum to maximum) of 3 seeds, chosen beforehand." in text
+    assert "with as many images it is 0.24 for a fitted Gaussian and 0.013 for real images." in text
+    assert text.count("| 1.30 (0.30 to 2.30) | 0.25 |") == len(runners)
 
 
 # The leaderboard
