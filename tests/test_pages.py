@@ -195,20 +195,10 @@ def exercises():
                 yield pytest.param(check, text, metadata.get("right", []), metadata["wrong"], id=label_of_check)
 
 
-# Pages, or folders of pages, whose exercises do not list right answers yet.
-WITHOUT_RIGHT_ANSWERS = (
-    "chapters/applications/",
-    "chapters/modern/latent_diffusion.ipynb",
-    "chapters/modern/rectified_flow.ipynb",
-    "chapters/modern/text_to_image.ipynb",
-    "chapters/modern/tokens.ipynb",
-)
-
-
-@pytest.mark.parametrize("name", [name for name in names if not name.startswith(WITHOUT_RIGHT_ANSWERS)])
-def test_each_exercise_lists_at_least_three_right_and_three_wrong_answers(name):
+@each_page
+def test_each_exercise_lists_at_least_three_right_and_three_wrong_answers(path):
     few = {}
-    for cell in cells(ROOT / name, "code"):
+    for cell in cells(path, "code"):
         if "wrong" in cell["metadata"]:
             numbers = {kind: len(set(cell["metadata"].get(kind, []))) for kind in ("right", "wrong")}
             if min(numbers.values()) < 3:
