@@ -149,7 +149,7 @@ def test_a_condition_encodes_names_and_captions():
     np.testing.assert_array_equal(captions.encode(["a red marble on a blue background", "a marble"]), [row, [0] * 22])
     nothing = datasets.Condition("none")
     assert nothing.size is None
-    with pytest.raises(ValueError, match="this dataset has no classes and no captions"):
+    with pytest.raises(ValueError, match="this dataset has neither classes nor captions"):
         nothing.encode("red")
 
 
