@@ -103,6 +103,24 @@ def test_figure_names_are_unique():
     assert len(set(found)) == len(found)
 
 
+def test_labels_of_exercises_and_solutions_are_unique():
+    labels = [
+        label for path in NOTEBOOKS for cell in cells(path) for label in re.findall(r"^:label: (\S+)", source(cell), re.M)
+    ]
+    assert sorted(labels) == sorted(set(labels))
+
+
+@each_page
+def test_every_term_is_in_the_glossary(path):
+    entries = (ROOT / "chapters" / "outlook" / "glossary.md").read_text().split("```{glossary}")[1].splitlines()
+    known = {line.strip().lower() for line in entries if line and not line.startswith((" ", "`"))}
+    text = "\n".join(source(cell) for cell in cells(path, "markdown"))
+    quoted = {
+        " ".join(re.sub(r".*<(.*)>", r"\1", term, flags=re.S).split()) for term in re.findall(r"\{term\}`([^`]+)`", text)
+    }
+    assert {term for term in quoted if term.lower() not in known} == set()
+
+
 def bindings(code, cell):
     """Return the names that code binds outside functions, each with its place, and the names whose items it assigns.
 
