@@ -1,15 +1,15 @@
-"""The directive ``{live}``: a figure that computes in the reader's browser.
+"""Live figures: figures that compute in the reader's browser.
 
 ::
 
-    ```{live} gan
+    ```{figure} ../../_static/live/gan.png
     :alt: Sixteen garments and, below them, a row that changes from a boot into a shirt.
-    Move the sliders: the generator of this page computes each image in your browser.
+    **The latent space of a GAN.** Move the sliders: the generator of this page computes each image in your browser.
     ```
 
-The argument is the name of the figure. The files ``_static/live/NAME.png``, the still image, and ``_static/live/NAME.js``,
-the script, belong to it. The content is the caption, in Markdown. The option ``alt`` describes the still image. The option
-``title`` names the figure on its start button; without it the name is used, with spaces for underscores.
+A figure whose image is ``_static/live/NAME.png``, the still image, is a live figure. The file ``_static/live/NAME.js``, the
+script, belongs to it. The option ``alt`` describes the still image. The caption begins with the title of the figure in
+bold, which its start button repeats. JupyterLab shows an ordinary figure.
 
 The page shows the still image, the caption and, where scripts run, a start button. The button belongs to ``start.js``, the
 only script that the page loads. When the reader presses it, ``start.js`` loads ``live.js``, which loads the figure and
@@ -19,14 +19,15 @@ the scripts that the figure needs. All of them are classic scripts, so the figur
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import imagesize
 from docutils import nodes
-from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.directives.patches import Figure
 from sphinx.util.docutils import SphinxDirective
 
 FOLDER = "live"
@@ -36,12 +37,8 @@ class LiveFigure(nodes.General, nodes.Element):
     """A live figure; its children are the caption."""
 
 
-class Live(SphinxDirective):
-    """The directive ``{live} NAME``."""
-
-    required_arguments = 1
-    has_content = True
-    option_spec: ClassVar[dict[str, Any]] = {"alt": directives.unchanged_required, "title": directives.unchanged_required}
+class Live(Figure, SphinxDirective):
+    """The directive ``{figure}``, which makes a live figure of a still image of one."""
 
     def run(self) -> list[nodes.Node]:
         """Return the figure.
@@ -49,17 +46,23 @@ class Live(SphinxDirective):
         Raises
         ------
         docutils.parsers.rst.DirectiveError
-            If a file of the figure, the description of its still image or its caption is missing.
+            If a file of a live figure, the description of its still image, or the title in its caption is missing.
         """
-        name = self.arguments[0]
+        still = re.search(rf"(?:^|/)_static/{FOLDER}/(\w+)\.png$", self.arguments[0])
+        if still is None:
+            return super().run()
+        name = still[1]
         for file in (f"{name}.js", f"{name}.png"):
             if not (Path(self.env.srcdir) / "_static" / FOLDER / file).is_file():
                 raise self.error(f"the live figure {name} has no file _static/{FOLDER}/{file}")
-        if "alt" not in self.options or not self.content:
-            raise self.error(f"the live figure {name} needs the option alt, which describes its image, and a caption")
-        figure = LiveFigure(name=name, alt=self.options["alt"], title=self.options.get("title", name.replace("_", " ")))
+        figure = LiveFigure(name=name, alt=self.options.get("alt", ""))
         self.set_source_info(figure)
         self.state.nested_parse(self.content, self.content_offset, figure)
+        title = next(figure.findall(nodes.strong), None)
+        if not figure["alt"] or title is None:
+            needed = "the option alt, which describes its image, and a caption with a title in bold"
+            raise self.error(f"the live figure {name} needs {needed}")
+        figure["title"] = title.astext().rstrip(".")
         return [figure]
 
 
@@ -111,7 +114,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive, its node and the event handlers."""
     nothing = (visit_text, visit_text)
     app.add_node(LiveFigure, html=(visit_html, depart_html), latex=nothing, text=nothing)
-    app.add_directive("live", Live)
+    app.add_directive("figure", Live, override=True)
     app.connect("config-inited", leave_to_figures)
     app.connect("html-page-context", add_to_page)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -51,8 +51,9 @@ def book():
         ),
         (":::{note}\nShort.\n:::", "> **Note**\n>\n> Short."),
         (
-            "Before.\n\n```{live} gan\n:alt: Boots.\nMove a {term}`latent vector`.\n```",
-            "Before.\n\n*Live figure, in the HTML edition of the book.* Move a latent vector.",
+            "Before.\n\n```{figure} ../../_static/live/gan.png\n:alt: Boots.\n"
+            "**Boots.** Move a {term}`latent vector`.\n```",
+            "Before.\n\n*Live figure, in the HTML edition of the book.* **Boots.** Move a latent vector.",
         ),
         ("```python\nx = {1: 2}\n```", "```python\nx = {1: 2}\n```"),
     ],
@@ -67,7 +68,10 @@ def test_pages_that_are_no_notebooks_are_linked_where_the_book_is_published(book
     assert export.plain_text("{doc}`../outlook/glossary`", PAGE, published) == expected
     assert export.plain_text("[Glossary](../outlook/glossary.md)", PAGE, published) == expected
     expected = f"*Live figure, [on the published page](https://owner.github.io/name/{PAGE}.html#live-gan).* Move it."
-    assert export.plain_text("```{live} gan\n:alt: Boots.\nMove it.\n```", PAGE, published) == expected
+    assert (
+        export.plain_text("```{figure} ../../_static/live/gan.png\n:alt: Boots.\nMove it.\n```", PAGE, published)
+        == expected
+    )
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ html_static_path = ["_static"]
 # As Jupyter Book sets them.
 html_js_files, html_css_files = ["live/start.js", "live/gan.js", "other.js"], ["live/live.css"]
 """
-FIGURE = '# Page\n\n```{live} gan\n:alt: Boots & "shoes".\n:title: A <latent> space\nMove *one* slider.\n```\n'
+FIGURE = (
+    '# Page\n\n```{figure} ../_static/live/gan.png\n:alt: Boots & "shoes".\n**A latent & space.** Move *one* slider.\n```\n'
+)
 
 
 def build(folder, **pages):
@@ -55,8 +57,8 @@ def test_a_page_with_a_figure_has_its_image_and_caption_and_loads_one_script(tmp
     assert warnings == ""
     image = '<img class="live-still" src="../_static/live/gan.png" alt="Boots &amp; &quot;shoes&quot;." width="'
     assert image in html["figure"]
-    assert "Start the live figure: A &lt;latent&gt; space</button>" in html["figure"]
-    assert "<p>Move <em>one</em> slider.</p>" in html["figure"]
+    assert "Start the live figure: A latent &amp; space</button>" in html["figure"]
+    assert "<p><strong>A latent &amp; space.</strong> Move <em>one</em> slider.</p>" in html["figure"]
     assert 'data-folder="../_static/live/"' in html["figure"]
     scripts = {name: re.findall(r'src="../_static/([^"?]*\.js)', text) for name, text in html.items()}
     assert "live/start.js" in scripts["figure"] and "live/gan.js" not in scripts["figure"]
@@ -68,9 +70,10 @@ def test_a_page_with_a_figure_has_its_image_and_caption_and_loads_one_script(tmp
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("```{live} unknown\n:alt: x\nCaption.\n```", "the live figure unknown has no file _static/live/unknown.js"),
-        ("```{live} gan\nCaption.\n```", "needs the option alt"),
-        ("```{live} gan\n:alt: x\n```", "and a caption"),
+        ("```{figure} _static/live/unknown.png\n:alt: x\n**A.** B\n```", "unknown has no file _static/live/unknown.js"),
+        ("```{figure} _static/live/gan.png\n**A.** Caption.\n```", "needs the option alt"),
+        ("```{figure} _static/live/gan.png\n:alt: x\nCaption.\n```", "and a caption with a title in bold"),
+        ("```{figure} _static/live/gan.png\n:alt: x\n```", "and a caption with a title in bold"),
     ],
 )
 def test_an_incomplete_figure_is_a_warning(tmp_path, text, message):
@@ -79,7 +82,7 @@ def test_an_incomplete_figure_is_a_warning(tmp_path, text, message):
 
 def test_every_figure_is_on_the_page_of_live_figures_and_has_a_still_image():
     page = (ROOT / "chapters" / "start" / "playground.md").read_text()
-    assert sorted(re.findall(r"^```\{live\} (\w+)$", page, re.MULTILINE)) == live_images.figures()
+    assert sorted(re.findall(r"^```\{figure\} ../../_static/live/(\w+)\.png$", page, re.MULTILINE)) == live_images.figures()
     assert [name for name in live_images.figures() if not (LIVE / f"{name}.png").is_file()] == []
 
 

@@ -254,9 +254,10 @@ def box(name: str, title: str, body: str, page: str, book: Book) -> str:
     body = OPTION.sub("", body).strip()
     if name == "math":
         return f"$$\n{body}\n$$"
-    if name == "live":
+    live = re.search(r"_static/live/(\w+)\.png$", title) if name == "figure" else None
+    if live:
         published = address(page, book)
-        where = f"[on the published page]({published}#live-{title})" if published else "in the HTML edition of the book"
+        where = f"[on the published page]({published}#live-{live[1]})" if published else "in the HTML edition of the book"
         return f"*Live figure, {where}.* {body}"
     if name not in BOXES:
         raise NotExported(f"{page} has the directive {name}, which is not exported")
