@@ -10,9 +10,10 @@ from imggen_lib.models import flow
 
 
 def perturb(network, seed=0):
-    """Add noise to the weights: with its initial weights a flow only rotates."""
-    for number, weight in enumerate(network.weights):
-        weight.assign(weight + 0.2 * keras.random.normal(weight.shape, seed=seed + number))
+    """Add noise to the weights, the same on every backend: with its initial weights a flow only rotates."""
+    rng = np.random.default_rng(seed)
+    for weight in network.weights:
+        weight.assign(weight + 0.2 * rng.standard_normal(weight.shape))
     return network
 
 
@@ -35,7 +36,7 @@ def test_the_inverse_restores_the_input(num_classes, shape):
     y = network(inputs)[0]
     assert tuple(y.shape) == (20, 1, 2, 48)
     again = flow.invert_network(network, y, None if num_classes is None else inputs[1])
-    np.testing.assert_allclose(ops.convert_to_numpy(again), x, atol=1e-3)
+    np.testing.assert_allclose(ops.convert_to_numpy(again), x, atol=2e-3)
 
 
 @pytest.mark.parametrize("num_classes", [None, 3])
