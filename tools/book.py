@@ -247,6 +247,8 @@ def repair(file: Path) -> None:
     text = re.sub(r"<script>const THEBE_JS_URL = .*?</script>", "", text)
     # Docutils gives the entries of a bibliography a role that ARIA has deprecated, and their parent the role of a list.
     text = re.sub(r' role="(doc-biblioentry|list)"', "", text)
+    # All folded cells have the same label, which hides the visible text of the summary from screen readers.
+    text = text.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     file.write_text(text)
 
 
