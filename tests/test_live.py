@@ -108,6 +108,51 @@ def test_weights_outside_half_precision_are_refused(value):
         export_live.script("one", {}, {"x": np.array([value])})
 
 
+@pytest.mark.parametrize("shape", [(5, 3), (1, 4), (3, 3, 2, 5), (7,)])
+@pytest.mark.parametrize("size", [1e-4, 0.05, 30])
+def test_quantised_arrays_differ_by_at_most_half_a_scale(shape, size):
+    array = np.random.default_rng(0).normal(0, size, shape).astype(np.float32)
+    array[..., 0] = 0
+    found = export_live.quantise(array)
+    assert found.codes.dtype == np.int8 and found.codes.shape == shape and found.scales.shape == shape[-1:]
+    scales = found.scales.astype(np.float32)
+    assert (np.abs(found.values - array) <= 0.5001 * scales).all()
+    largest = np.abs(array).max(axis=tuple(range(array.ndim - 1)))
+    # Half precision rounds a scale up, to 1/1024 above it, or to a multiple of the smallest number.
+    assert (127 * scales <= largest * (1 + 2**-9) + 127 * 2**-24).all()
+    assert (found.values[..., 0] == 0).all()
+
+
+def test_a_script_holds_half_precision_before_bytes():
+    matrix = np.array([[1.0, -0.5], [0.25, 0.5]], np.float32)
+    text = export_live.script("one", {}, export_live.quantise_matrices({"m": matrix, "v": np.array([2.0, 3.0])}))
+    content = json.loads(re.fullmatch(r'imggenLive\.pack\("one", (.*)\);\n', text)[1])
+    assert content["arrays"] == [{"name": "m", "shape": [2, 2], "quantised": True}, {"name": "v", "shape": [2]}]
+    data = base64.b64decode(content["data"])
+    halves, codes = np.frombuffer(data[:8], "<f2"), np.frombuffer(data[8:], np.int8)
+    np.testing.assert_array_equal(halves[2:], [2, 3])
+    np.testing.assert_allclose(codes.reshape(2, 2) * halves[:2].astype(np.float32), matrix, atol=0.5 / 127)
+
+
+def test_networks_with_a_common_name_of_a_weight_are_refused():
+    with pytest.raises(ValueError, match="two networks have weights with the name b; give their layers different names"):
+        export_live.joined({"a": np.ones(1), "b": np.ones(1)}, {"b": np.ones(1)})
+
+
+def test_operations_and_further_outputs_are_described():
+    image = keras.Input((4, 6), name="image")
+    first, second = keras.ops.split(image, 2, axis=2)
+    flag = keras.ops.expand_dims(first[:, 1:3, 0], -1)
+    network = keras.Model(image, keras.ops.concatenate([flag, second[:, :2]], axis=2))
+    nodes = export_live.describe(network)[0]["nodes"]
+    split, *items = (node for node in nodes if node["op"] in ("Split", "GetItem"))
+    assert {node["inputs"][0]: node["options"]["index"] for node in items} == {
+        split["name"]: [{"start": 1, "stop": 3, "step": None}, 0],
+        f"{split['name']}:1": [{"start": None, "stop": 2, "step": None}],
+    }
+    assert nodes[-1]["options"]["axis"] == 2
+
+
 def test_a_network_is_described_by_its_layers():
     image = keras.Input((4, 4, 1), name="image")
     x = layers.Conv2D(2, 3, padding="same", name="conv")(image)

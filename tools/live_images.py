@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 STATIC = Path(__file__).parents[1] / "_static"
 #: Scripts that are no figures.
-SHARED = ("live", "photograph", "runtime", "sampler", "start")
+SHARED = ("caption", "live", "photograph", "runtime", "sampler", "start")
 #: Milliseconds until a figure that moves by itself shows something.
 WAIT = 15_000
 #: As _ext/live.py writes it.

@@ -3,7 +3,7 @@ imggenLive.register("diffusion", {
   needs: ["runtime", "sampler", "weights/diffusion"],
   start(root, tools) {
     const {record, arrays} = tools.weights("diffusion"), classes = record.classes, [side, count] = [28, 28 * 28];
-    const velocity = imggenLive.guided(imggenLive.network(arrays, record.network), classes.length);
+    const velocity = imggenLive.guided(imggenLive.network(arrays, record.network));
 
     const stage = tools.stage();
     const panel = label => tools.canvas(stage, {label, title: label, width: side, height: side, scale: 8, share: 1 / 3});
@@ -51,9 +51,9 @@ imggenLive.register("diffusion", {
     }
     function restart() {
       pause();
-      const random = tools.random(seed.value + 1), classOf = label.value === "none" ? null : Number(label.value);
+      const random = tools.random(seed.value + 1), oneHot = label.value === "none" ? null : Float32Array.from(classes, (_, i) => Number(i === Number(label.value)));
       sampler = imggenLive.sampler({
-        velocity: (noisy, angle) => velocity(noisy, angle, classOf, guidance.value),
+        velocity: (noisy, angle) => velocity(noisy, angle, oneHot, guidance.value),
         noise: random.normals(count), random: random.normal, steps: steps.value,
         order: kind.value === "2" ? 2 : 1, eta: kind.value === "ddpm" ? 1 : 0,
       });

@@ -26,8 +26,11 @@
 //              slider(parent, {name, label, min, max, step, value, format, onChange})   number; keyboard and touch included
 //              select(parent, {name, label, options: [[value, text], …], value, onChange})   string
 //              checkbox(parent, {name, label, value, onChange})   boolean
+//              text(parent, {name, label, value, most, onChange})   a line of at most `most` characters
 //              button(parent, label, onClick)   returns the <button>
 //              file(parent, {label, side, square, onImage})   the reader's image, see readImage; it never leaves the page
+//              attribution(text)   the authors of the data that a model was trained on, below the controls
+//              note(parent)     a paragraph for a warning that stays; screen readers read it when its text changes
 //   Settings   setting(name, initial, read)  a setting without a control: its first value, a string or what the link has;
 //                                            read() returns the value for a new link
 //   Images     canvas(parent, {label, width, height, scale, title, share})   returns a view. `label` describes it to screen
@@ -165,7 +168,7 @@
     return {data, width: wide, height: tall};
   }
 
-  // --- Weights: half-precision numbers in base64, see tools/export_live.py ---
+  // --- Weights: half-precision numbers and bytes in base64, see tools/export_live.py ---
 
   const halves = (() => {
     // The value of each of the 65,536 half-precision numbers.
@@ -180,13 +183,15 @@
   function unpack({record, arrays, data}) {
     const text = atob(data), bytes = new Uint8Array(text.length), found = {};
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-    const codes = new Uint16Array(bytes.buffer);
-    let offset = 0;
-    for (const {name, shape} of arrays) {
-      const values = new Float32Array(shape.reduce((a, b) => a * b, 1));
-      for (let i = 0; i < values.length; i++) values[i] = halves[codes[offset + i]];
+    const size = shape => shape.reduce((a, b) => a * b, 1), count = ({shape, quantised}) => (quantised ? shape.at(-1) : size(shape));
+    const total = arrays.reduce((sum, array) => sum + count(array), 0), codes = new Uint16Array(bytes.buffer, 0, total);
+    const quanta = new Int8Array(bytes.buffer, 2 * total);
+    let offset = 0, at = 0;
+    for (const array of arrays) {
+      const {name, shape, quantised} = array, numbers = Float32Array.from(codes.subarray(offset, offset += count(array)), code => halves[code]);
+      // A quantised array is its bytes times a scale for each index of the last axis.
+      const values = quantised ? Float32Array.from(quanta.subarray(at, at += size(shape)), (value, i) => value * numbers[i % numbers.length]) : numbers;
       found[name] = {shape, data: values};
-      offset += values.length;
     }
     return {record, arrays: found};
   }
@@ -294,6 +299,27 @@
       input.addEventListener("change", () => onChange?.(control.value));
       enter(name, () => (input.checked ? "1" : "0"));
       return control;
+    };
+
+    tools.text = (parent, {name, label: text, value, most = 100, onChange}) => {
+      const [box, id] = label(parent, text, "text");
+      const input = add(box, "input", {type: "text", id, maxLength: most, spellcheck: false, autocomplete: "off"});
+      const control = {
+        element: input,
+        get value() { return input.value; },
+        set(next) { input.value = String(next).slice(0, most); },
+      };
+      control.set(linked.get(name) ?? value);
+      input.addEventListener("change", () => onChange?.(control.value));
+      enter(name, () => input.value);
+      return control;
+    };
+
+    tools.attribution = text => add(root, "p", {className: "live-note", textContent: text});
+    tools.note = parent => {
+      const note = add(parent, "p", {className: "live-warning", id: `live-${++identifiers}`});
+      note.setAttribute("aria-live", "polite");
+      return note;
     };
 
     tools.button = (parent, text, onClick) => {

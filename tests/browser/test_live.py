@@ -10,16 +10,22 @@ from axe_playwright_python.sync_playwright import Axe
 from inspection import HTML, LEVELS, live_images
 
 from imggen_lib import models, pretrained
-from imggen_lib.models.diffusion import sampler
+from imggen_lib.datasets import captioned_emoji, composed_emoji, emoji
+from imggen_lib.models.diffusion import rectified_flow, sampler
+from imggen_lib.models.vq.prior import choose_tokens
 
-FIGURES = ("gan", "vae_map", "diffusion")
+export_live = live_images.export_live
+
+FIGURES = ("gan", "vae_map", "diffusion", "tokens", "emoji")
 CLASSES = 10
+CAPTION = "two blue octopuses left of a red apple, noto style"
 
 
 # --- Arithmetic ---
 
 
-def networks():
+@pytest.fixture(scope="module")
+def shipped(token_model, flow_model):
     """The networks that the scripts hold, by name; built once, because Keras numbers layers without a name."""
     classifier = pretrained.load("classifier")
     return {
@@ -27,31 +33,53 @@ def networks():
         "vae_2d": pretrained.load("vae_2d").decoder,
         "diffusion": pretrained.load("diffusion").average.network,
         "classifier": keras.Model(classifier.body.input, classifier.head(classifier.body.output)),
+        "emoji_tokens": token_model.average.network,
+        "emoji_tokens/decoder": token_model.autoencoder.decoder,
+        "emoji_diffusion": flow_model.average.network,
+        "emoji_diffusion/decoder": flow_model.autoencoder.decoder,
     }
 
 
+def with_sent_weights(model):
+    """The model with the weights that its script holds: matrices rounded to bytes with a scale for each column."""
+    for network in (model.average.network, model.autoencoder.decoder):
+        arrays = {weight.path: np.asarray(weight) for weight in network.weights if weight.dtype == "float32"}
+        sent = export_live.quantise_matrices(arrays)
+        for weight in network.weights:
+            if isinstance(sent.get(weight.path), export_live.Quantised):
+                weight.assign(sent[weight.path].values)
+    return model
+
+
 @pytest.fixture(scope="module")
-def shipped():
-    return networks()
+def token_model():
+    return with_sent_weights(pretrained.load("emoji_tokens"))
+
+
+@pytest.fixture(scope="module")
+def flow_model():
+    return with_sent_weights(pretrained.load("emoji_diffusion"))
 
 
 @pytest.fixture(scope="module")
 def core(chromium, live_folder):
-    """A tab with the runtime, the sampler and the models, in which ``net(name)`` is a network."""
+    """A tab with the shared scripts and the models. ``net("NAME")`` and ``net("NAME/decoder")`` are networks of a model."""
     context = chromium.new_context()
     tab = context.new_page()
     folder = live_folder / "_static" / "live"
-    for name in ("live", "runtime", "sampler"):
+    for name in ("live", "runtime", "sampler", "caption"):
         tab.add_script_tag(path=folder / f"{name}.js")
     for file in (folder / "weights").iterdir():
         tab.add_script_tag(path=file)
     tab.evaluate(
         """() => {
           window.made = {};
-          window.net = name => {
-            const {record, arrays} = imggenLive.weights(name);
-            return made[name] ??= imggenLive.network(arrays, record.network);
+          window.described = key => {
+            const [name, part = "network"] = key.split("/"), {record, arrays} = imggenLive.weights(name);
+            return [arrays, record[part]];
           };
+          window.net = key => made[key] ??= imggenLive.network(...described(key));
+          window.captions = imggenLive.captions(imggenLive.weights("emoji_tokens").record);
         }"""
     )
     yield tab
@@ -59,17 +87,27 @@ def core(chromium, live_folder):
 
 
 def inputs_of(network, rng):
-    """Standard normal inputs for one image, as Keras and as the runtime take them; a condition is one-hot."""
+    """Standard normal inputs for one image, as Keras and as the runtime take them; a condition is one-hot or a caption."""
     arrays = {}
     for given in network.inputs:
         shape = (1, *given.shape[1:])
-        one_hot = np.eye(CLASSES, dtype=np.float32)[3:4]
-        arrays[given.name] = one_hot if given.name == "condition" else rng.standard_normal(shape).astype(np.float32)
+        if given.name == "condition":
+            arrays[given.name] = (
+                caption_row() if shape[1] == captioned_emoji.LENGTH else np.eye(CLASSES, dtype="float32")[3:4]
+            )
+        elif given.name == "tokens":
+            arrays[given.name] = rng.integers(network.output_shape[-1], size=shape)
+        else:
+            arrays[given.name] = rng.standard_normal(shape).astype(np.float32)
     return arrays, {name: array.ravel().tolist() for name, array in arrays.items()}
 
 
+def caption_row(caption=CAPTION):
+    return captioned_emoji.encode(caption)
+
+
 VALUES = """([name, inputs]) => {
-  const network = net(name), {nodes} = imggenLive.weights(name).record.network;
+  const network = net(name), [, {nodes}] = described(name);
   network.run(inputs);
   return nodes.filter(node => node.op !== "InputLayer").map(({name, op}) => {
     const {shape, data} = network.value(name);
@@ -78,19 +116,23 @@ VALUES = """([name, inputs]) => {
 }"""
 
 
-@pytest.mark.parametrize("name", ["gan", "vae_2d", "diffusion", "classifier"])
+EMOJI = [f"emoji_{name}{part}" for name in ("tokens", "diffusion") for part in ("", "/decoder")]
+
+
+@pytest.mark.parametrize("name", ["gan", "vae_2d", "diffusion", "classifier", *EMOJI])
 def test_every_layer_matches_keras_for_the_same_noise(core, shipped, name):
     network = shipped[name]
     layers = [layer for layer in network.operations if not isinstance(layer, keras.layers.InputLayer)]
     arrays, lists = inputs_of(network, np.random.default_rng(0))
-    every = keras.Model(network.inputs, [layer.output for layer in layers])
+    every = keras.Model(network.inputs, [keras.tree.flatten(layer.output)[0] for layer in layers])
     expected = every(list(arrays.values()))
     found = core.evaluate(VALUES, [name, lists])
     assert [one["op"] for one in found] == [type(layer).__name__ for layer in layers]
     for one, value in zip(found, map(np.asarray, expected), strict=True):
         assert np.prod(one["shape"]) == value.size, one["name"]
-        # The outputs of some layers are as large as 30, of which float32 resolves 2e-6.
-        np.testing.assert_allclose(one["data"], value.ravel(), atol=1e-4, rtol=0, err_msg=one["name"])
+        # Of outputs as large as 30, float32 resolves 2e-6. The error of larger ones is proportional to them.
+        allowed = 1e-4 * max(1, np.abs(value).max() / 30)
+        np.testing.assert_allclose(one["data"], value.ravel(), atol=allowed, rtol=0, err_msg=one["name"])
 
 
 def test_images_of_the_shipped_generators_match_to_less_than_a_grey_level(core, shipped):
@@ -120,9 +162,9 @@ def test_the_sampler_matches_the_library(core, steps, order, scale):
     expected = sampler.reverse_diffusion(velocity, noise, rng=np.random.default_rng(0), steps=steps, order=order)
     found = core.evaluate(
         """([noise, steps, order, scale]) => {
-          const predict = imggenLive.guided(net("diffusion"), 10);
+          const predict = imggenLive.guided(net("diffusion")), row = new Float32Array(10).fill(1, 4, 5);
           const sampler = imggenLive.sampler({
-            velocity: (noisy, angle) => predict(noisy, angle, 4, scale), noise: Float32Array.from(noise), steps, order,
+            velocity: (noisy, angle) => predict(noisy, angle, row, scale), noise: Float32Array.from(noise), steps, order,
           });
           while (!sampler.done) sampler.advance();
           return [...sampler.state];
@@ -159,6 +201,139 @@ def test_the_ddpm_sampler_matches_the_library_for_the_same_new_noise(core):
     )
     np.testing.assert_allclose(found, expected.ravel(), atol=1e-5)
     assert np.abs(expected - 0.25).max() > 0.01
+
+
+SAMPLE_TOKENS = """([row, scale, temperature, uniform, given, open]) => {
+  const networks = [0, 1].map(() => imggenLive.network(...described("emoji_tokens")));
+  let next = 0;
+  const sampler = imggenLive.tokens({
+    networks, condition: Float32Array.from(row), scale, temperature, given, open, uniform: () => uniform[next++],
+  });
+  while (!sampler.done) sampler.advance();
+  const stepwise = networks[0].value("predictor").data.slice();
+  networks[0].run({tokens: sampler.tokens, condition: row});
+  const whole = networks[0].value("predictor").data;
+  const difference = whole.reduce((most, value, i) => Math.max(most, Math.abs(value - stepwise[i])), 0);
+  return {tokens: [...sampler.tokens], difference};
+}"""
+
+
+@pytest.mark.parametrize(("scale", "temperature"), [(1, 1), (2.5, 0.8), (0, 0)])
+def test_tokens_match_the_library_for_the_same_uniform_numbers(core, token_model, scale, temperature):
+    row, count = caption_row(), np.prod(token_model.token_shape)
+    options = {"guidance_scale": scale, "temperature": temperature}
+    expected = token_model.sample_tokens(1, seed=4, labels=row, **options).ravel()
+    uniform = np.random.default_rng(4).random((1, count))
+    given, positions = np.zeros(count, int).tolist(), list(range(count))
+    found = core.evaluate(
+        SAMPLE_TOKENS, [*map(np.ndarray.tolist, row), scale, temperature, *uniform.tolist(), given, positions]
+    )
+    assert found["tokens"] == expected.tolist()
+    # With and without kept keys and values, the logits are the same.
+    assert found["difference"] < 1e-4
+
+
+def test_repainted_tokens_are_sampled_given_the_tokens_before_them(core, token_model):
+    rng, row = np.random.default_rng(5), caption_row()
+    given = rng.integers(token_model.num_codes, size=token_model.token_shape)
+    rows, columns = np.mgrid[2:5, 3:6]
+    positions = np.ravel_multi_index((rows.ravel(), columns.ravel()), given.shape)
+    uniform, expected = rng.random(len(positions)), given.copy()
+    for position, number in zip(positions, uniform, strict=True):
+        logits = token_model.logits(expected[np.newaxis], labels=row, guidance_scale=2).reshape(-1, token_model.num_codes)
+        expected.flat[position] = choose_tokens(logits[position], number)
+    found = core.evaluate(
+        SAMPLE_TOKENS, [row[0].tolist(), 2, 1, uniform.tolist(), given.ravel().tolist(), positions.tolist()]
+    )
+    assert found["tokens"] == expected.ravel().tolist()
+    assert (expected != given).sum() > 3
+
+
+DECODE = """([name, inputs]) => {
+  const network = net(name), [input] = Object.keys(network.inputs);
+  return inputs.map(one => [...network.run({[input]: one})]);
+}"""
+GENERATE = """async ([row, noise, steps, method, scale]) => {
+  const predict = imggenLive.guided(net("emoji_diffusion")), condition = Float32Array.from(row);
+  const sampler = imggenLive.flow({
+    velocity: (noisy, time) => predict(noisy, time * Math.PI / 2, condition, scale),
+    noise: Float32Array.from(noise), steps, method,
+  });
+  while (!sampler.done) await sampler.advance();
+  const {mean, std} = imggenLive.weights("emoji_diffusion").record.latent, decoder = net("emoji_diffusion/decoder");
+  const latent = sampler.state.map((value, i) => value * std[i % mean.length] + mean[i % mean.length]);
+  return [...decoder.run({[Object.keys(decoder.inputs)[0]]: latent})];
+}"""
+
+
+def generated(model, noise, row, **options):
+    """The image of a noise."""
+
+    def velocity(noisy, time):
+        return model.predict_velocity(noisy, time, labels=row, guidance_scale=options["guidance_scale"])
+
+    latent = rectified_flow.follow_velocity(velocity, noise, steps=options["steps"], method=options["method"])
+    return model.to_images(latent)[0]
+
+
+@pytest.mark.parametrize(("steps", "method", "scale"), [(1, "heun", 0), (3, "euler", 1), (4, "heun", 2.5)])
+def test_images_of_the_rectified_flow_match_the_library_for_the_same_noise(core, flow_model, steps, method, scale):
+    row, shape = caption_row(), flow_model.autoencoder.latent_shape
+    noise = np.random.default_rng(6).standard_normal((1, *shape)).astype(np.float32)
+    expected = generated(flow_model, noise, row, steps=steps, method=method, guidance_scale=scale)
+    found = core.evaluate(GENERATE, [row[0].tolist(), noise.ravel().tolist(), steps, method, scale])
+    assert np.abs(np.array(found) - expected.ravel()).max() < 1e-3
+
+
+def test_bytes_instead_of_half_precision_change_images_and_probabilities_little(flow_model, token_model):
+    captions, images = composed_emoji.sample(4, rng=0)
+    rows = caption_row(captions)
+    shipped = pretrained.load("emoji_diffusion")
+    for row, noise in zip(
+        rows, np.random.default_rng(7).standard_normal((4, 1, *shipped.autoencoder.latent_shape)), strict=True
+    ):
+        pair = [
+            generated(model, noise, row[np.newaxis], steps=5, method="heun", guidance_scale=2)
+            for model in (shipped, flow_model)
+        ]
+        assert np.sqrt(np.mean((pair[0] - pair[1]) ** 2)) < 0.05
+    shipped = pretrained.load("emoji_tokens")
+    tokens = shipped.autoencoder.encode(images)
+    exact, sent = (
+        keras.ops.convert_to_numpy(keras.ops.log_softmax(model.logits(tokens, labels=rows), axis=-1))
+        for model in (shipped, token_model)
+    )
+    # The Kullback-Leibler divergence of the next token, in nats.
+    assert np.mean(np.sum(np.exp(exact) * (exact - sent), axis=-1)) < 0.01
+
+
+WORDS = ("appel", "octopusses", "bleu", "strawbery", "xyz", "é", "automobile", "tuw", "noto2", "unicorns")
+CAPTIONS = (
+    "a red apple",
+    "Two BLUE octopuses; left of: a car!",
+    "noto style",
+    "an old_man above a pink skull, twemoji style",
+    "appel red",
+)
+
+
+def test_captions_are_encoded_as_in_the_library(core):
+    for word in WORDS:
+        assert core.evaluate("word => captions.nearest(word)", word) == emoji.nearest(word, composed_emoji.VOCABULARY)
+    for caption in CAPTIONS:
+        found = core.evaluate(
+            "text => { const {row, unknown} = captions.encode(text); return {row: [...row], unknown}; }", caption
+        )
+        if found["unknown"]:
+            with pytest.warns(UserWarning, match=f"'{found['unknown'][0]['word']}' is unknown and is left out") as warned:
+                expected = captioned_emoji.encode(caption)
+            assert [one["word"] for one in found["unknown"]] == [str(one.message).split("'")[1] for one in warned]
+        else:
+            expected = captioned_emoji.encode(caption)
+        assert found["row"] == expected[0].tolist()
+    assert core.evaluate("captions.encode(' 1 / _ ').words") == []
+    too_long = "text => { try { captions.encode(text); } catch (error) { return error.message; } }"
+    assert "17 words. Write at most 16" in core.evaluate(too_long, "apple " * 17)
 
 
 def test_random_numbers_are_normal_and_repeat(core):
@@ -218,8 +393,8 @@ def test_no_script_is_loaded_before_the_start_and_the_page_is_complete_without_s
 def test_figure_has_no_accessibility_violation_and_fits_the_screen(open_figure, name, width, theme):
     tab = open_figure(name, width=width)
     tab.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
-    if name == "diffusion":
-        tab.wait_for_function("document.querySelector('.live-status').textContent.includes('complete')", timeout=60_000)
+    if name in ("diffusion", "tokens", "emoji"):
+        finish(tab)
     violations = Axe().run(tab, options=LEVELS).response["violations"]
     assert [(one["id"], one["nodes"][0]["target"]) for one in violations] == []
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -313,12 +488,142 @@ def test_diffusion_steps_pauses_and_depends_on_its_settings(open_figure):
     assert tab.errors == []
 
 
+def warning(tab):
+    return tab.inner_text(".live-warning")
+
+
+BITS = """() => {
+  const {data} = document.querySelectorAll("canvas")[1].getContext("2d").getImageData(0, 0, 8, 8);
+  return [...data].filter((_, i) => i % 4 === 0);
+}"""
+
+
+def test_marked_tokens_are_repainted_and_the_others_are_kept(open_figure):
+    tab = open_figure("tokens", "guidance=1&caption=a+cat")
+    finish(tab)
+    tab.get_by_role("button", name="Repaint the marked tokens").click()
+    assert status(tab).startswith("No token is marked.")
+    before, box = np.array(tab.evaluate(BITS)), tab.locator("canvas").first.bounding_box()
+    step = box["width"] / 8
+    tab.mouse.move(box["x"] + 2.5 * step, box["y"] + 1.5 * step)
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 5.5 * step, box["y"] + 1.5 * step, steps=12)
+    tab.mouse.up()
+    assert status(tab).startswith("4 of 64 tokens are marked.")
+    tab.locator("canvas").first.focus()
+    for key in (" ", "ArrowDown", " "):
+        tab.keyboard.press(key)
+    assert status(tab) == "Row 3, column 6: marked. 4 marked."
+    changed = np.zeros(64, bool)
+    for _ in range(3):
+        tab.get_by_role("button", name="Repaint the marked tokens").click()
+        finish(tab)
+        assert status(tab).startswith("4 of 64 tokens sampled")
+        changed |= np.array(tab.evaluate(BITS)) != before
+    assert set(np.flatnonzero(changed)) <= {10, 11, 12, 21} and changed.any()
+    # With marks, another caption only prepares the next repainting.
+    shown = canvas(tab)
+    tab.get_by_label("Caption", exact=True).fill("a dog")
+    tab.keyboard.press("Enter")
+    assert status(tab).startswith("Repaint the marked tokens with these settings")
+    tab.get_by_role("button", name="Clear the marks").click()
+    assert status(tab) == "No token is marked." and canvas(tab) != shown
+    tab.get_by_role("button", name="Generate").click()
+    finish(tab)
+    assert tab.errors == []
+
+
+def test_a_finger_marks_tokens(open_figure):
+    tab = open_figure("tokens", "guidance=1", width=390)
+    box = tab.locator("canvas").first.bounding_box()
+    tab.touchscreen.tap(box["x"] + box["width"] / 16, box["y"] + box["height"] / 16)
+    assert status(tab).startswith("1 of 64 tokens are marked.")
+    tab.get_by_role("button", name="Link to these settings").click()
+    assert tab.url.endswith("marks=1000000000000000")
+    assert tab.errors == []
+
+
+def test_temperature_zero_gives_the_same_image_for_each_seed(open_figure):
+    tab = open_figure("tokens", "guidance=1&temperature=0&seed=1")
+    finish(tab)
+    shown = canvas(tab)
+    for label, value in (("Seed", "2"), ("Temperature", "1")):
+        tab.get_by_label(label, exact=True).fill(value)
+        tab.wait_for_function("document.querySelector('.live-status').textContent.startsWith('Sampling 64')")
+        finish(tab)
+        assert (canvas(tab) == shown) is (label == "Seed")
+
+
+@pytest.mark.parametrize("name", ["tokens", "emoji"])
+def test_unknown_words_are_named_and_a_caption_without_known_words_is_refused(open_figure, name):
+    tab = open_figure(name, "caption=a+red+appel&steps=1&method=euler&guidance=1")
+    near = emoji.nearest("appel", composed_emoji.VOCABULARY)
+    assert warning(tab) == (
+        "The word “appel” is unknown and is left out; the nearest known words are "
+        + ", ".join(f"“{word}”" for word in near)
+        + "."
+    )
+    finish(tab)
+    field = tab.get_by_label("Caption", exact=True)
+    for caption, message in [
+        ("qqq", "The caption has no known word. Write one such as “two blue octopuses”."),
+        ("", "The caption has no known word. Write one such as “two blue octopuses”."),
+        ("apple " * 15, "The caption has 17 words. Write at most 16, with those of the style."),
+    ]:
+        tab.get_by_label("Style").select_option("noto" if len(caption) > 9 else "not stated")
+        field.fill(caption)
+        tab.keyboard.press("Enter")
+        tab.wait_for_function("text => document.querySelector('.live-warning').textContent === text", arg=message)
+        tab.wait_for_function("document.querySelector('.live-status').textContent === 'The caption cannot be used.'")
+    field.fill("a red apple")
+    tab.get_by_label("Style").select_option("not stated")
+    finish(tab)
+    assert warning(tab) == ""
+    assert tab.errors == []
+
+
+def test_emoji_pauses_and_depends_on_caption_style_and_seed(open_figure):
+    tab = open_figure("emoji", "steps=2&method=euler&guidance=1&caption=a+red+apple")
+    finish(tab)
+    assert re.match(r"“a red apple”: 2 steps, 2 evaluations of the network of \d+ ms, [\d.]+ s in all\.", status(tab))
+    images = {canvas(tab)}
+    tab.get_by_label("Style").select_option("noto")
+    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('apple, noto style')")
+    images.add(canvas(tab))
+    tab.get_by_label("Caption", exact=True).fill("a blue car")
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('a blue car, noto style')")
+    images.add(canvas(tab))
+    tab.get_by_role("button", name="Next seed").click()
+    finish(tab)
+    images.add(canvas(tab))
+    assert len(images) == 4
+    label = tab.locator("canvas").nth(1).get_attribute("aria-label")
+    assert label == "Earlier images, the newest first: a blue car, noto style; a red apple, noto style; a red apple"
+    tab.get_by_label("Steps", exact=True).fill("30")
+    tab.wait_for_function("document.querySelector('.live-title').textContent.startsWith('Estimate in step')")
+    for _ in range(3):
+        tab.get_by_role("button", name="Pause").click()
+        tab.get_by_role("button", name="Continue").click()
+    tab.get_by_role("button", name="Pause").click()
+    tab.wait_for_timeout(1000)
+    shown = canvas(tab)
+    tab.wait_for_timeout(1000)
+    assert canvas(tab) == shown
+    tab.get_by_role("button", name="Continue").click()
+    finish(tab)
+    assert status(tab).startswith("“a blue car, noto style”: 30 steps, 30 evaluations")
+    assert tab.errors == []
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
         ("gan", "first=5&d2=1.5&to=1&strength=0.4"),
         ("vae_map", "x=1.25&y=-0.5&show=codes"),
         ("diffusion", "steps=2&class=none"),
+        ("tokens", "caption=a+cat%2C+noto+style&temperature=0.5&guidance=1&seed=7&marks=f00000000000000f"),
+        ("emoji", "caption=two+bl%C3%BCe+cats&style=twemoji&guidance=1&steps=1&method=euler&seed=2"),
     ],
 )
 def test_a_link_restores_the_settings(open_figure, name, settings):
@@ -327,14 +632,17 @@ def test_a_link_restores_the_settings(open_figure, name, settings):
     assert "The link is in the address bar" in status(tab)
     stored = dict(part.split("=") for part in tab.url.split(f"#live-{name}:")[1].split("&"))
     assert stored.items() >= dict(part.split("=") for part in settings.split("&")).items()
+    if name in ("tokens", "emoji"):
+        finish(tab)
     shown = canvas(tab)
-    if name != "diffusion":
+    if name in ("gan", "vae_map"):
         assert canvas(open_figure(name, tab.url.split(":")[-1])) == shown
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_damaged_link_gives_values_in_the_range(open_figure, name):
-    tab = open_figure(name, "first=x&t=7&to=hat&x=1e9&show=no&steps=-3&class=77&guidance=NaN&%E0%A4%A")
+    damaged = "first=x&t=7&to=hat&x=1e9&show=no&steps=-3&class=77&guidance=NaN&caption=&style=x&marks=zz&method=no&%E0%A4%A"
+    tab = open_figure(name, damaged)
     ranges = tab.eval_on_selector_all("input[type=range]", "all => all.map(i => [+i.min, +i.value, +i.max])")
     assert all(low <= value <= high for low, value, high in ranges)
     assert tab.eval_on_selector_all("select", "all => all.every(s => s.value)")
@@ -357,13 +665,19 @@ def test_a_missing_script_is_reported_and_can_be_tried_again(chromium, live_fold
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_memory_does_not_grow_in_200_repetitions(open_figure, name):
-    tab = open_figure(name, "steps=1" if name == "diffusion" else "first=1")
+    tab = open_figure(name, {"tokens": "marks=8", "emoji": "steps=1&method=euler&guidance=1"}.get(name, "first=1&steps=1"))
     session = tab.context.new_cdp_session(tab)
     change = {
         "gan": "input('Direction 1', k % 60 / 10)",
         "vae_map": "input('First latent dimension', k % 60 / 20)",
         "diffusion": "press('Back to the noise'); press('One step')",
+        "tokens": "press('Repaint the marked tokens'); await complete()",
+        "emoji": "press('Next seed'); await complete()",
     }[name]
+    # Of a slow figure fewer repetitions are enough: one image or one network kept in each would be more than the limit.
+    early, late = (10, 30) if name in ("tokens", "emoji") else (30, 200)
+    if name in ("tokens", "emoji"):
+        finish(tab)
 
     def used_after(repetitions):
         tab.evaluate(
@@ -375,6 +689,8 @@ def test_memory_does_not_grow_in_200_repetitions(open_figure, name):
                 control.dispatchEvent(new Event('input'));
               }};
               const press = name => [...document.querySelectorAll('button')].find(b => b.textContent === name).click();
+              const running = () => [...document.querySelectorAll('button')].some(b => b.textContent === 'Pause');
+              const complete = async () => {{ while (running()) await new Promise(done => setTimeout(done, 20)); }};
               for (let k = 0; k < {repetitions}; k++) {{
                 {change};
                 await new Promise(requestAnimationFrame);
@@ -385,7 +701,7 @@ def test_memory_does_not_grow_in_200_repetitions(open_figure, name):
         session.send("HeapProfiler.collectGarbage")
         return session.send("Runtime.getHeapUsage")["usedSize"]
 
-    first, last = used_after(30), used_after(200)
+    first, last = used_after(early), used_after(late)
     assert last - first < 500_000
     assert tab.errors == []
 
@@ -426,4 +742,4 @@ def test_figure_starts_in_the_built_book_opened_from_disk(chromium, address, nam
 
 def test_scripts_of_models_are_small_enough_to_load(live_folder):
     sizes = {file.stem: file.stat().st_size for file in (live_folder / "_static" / "live" / "weights").iterdir()}
-    assert max(sizes.values()) < 4_000_000, json.dumps(sizes)
+    assert max(sizes.values()) < 4_500_000, json.dumps(sizes)

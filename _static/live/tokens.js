@@ -1,0 +1,205 @@
+// A transformer that writes an image of scenes of emoji token by token. The reader marks tokens, and they are sampled again.
+imggenLive.register("tokens", {
+  needs: ["runtime", "sampler", "caption", "weights/emoji_tokens"],
+  start(root, tools) {
+    const {record, arrays} = tools.weights("emoji_tokens"), [rows, columns] = record.token_shape, count = rows * columns;
+    const networks = [0, 1].map(() => imggenLive.network(arrays, record.network));
+    const decoder = imggenLive.network(arrays, record.decoder), [side] = decoder.output.shape, resolution = 5 * side, cell = resolution / columns;
+    const {codebook} = arrays, [codesName] = Object.keys(decoder.inputs), all = Array.from({length: count}, (_, i) => i);
+    // What a token takes if all are equally likely.
+    const mostBits = Math.log2(codebook.shape[0]);
+
+    const stage = tools.stage();
+    const view = tools.canvas(stage, {
+      label: `Image of ${rows} × ${columns} tokens. The arrow keys move the cursor, and the space bar marks the token under it.`,
+      title: "Image", width: resolution, height: resolution, scale: 1,
+    });
+    const bitsView = tools.canvas(stage, {
+      label: `Bits of each token, from white for 0 to black for ${mostBits.toFixed(0)} or more`, title: "Bits of each token",
+      width: columns, height: rows, scale: 16, share: 1 / 2,
+    });
+    const earlier = tools.canvas(stage, {label: "Image before the last repainting", title: "Before repainting", width: side, height: side, scale: 2, share: 1 / 2});
+    view.element.tabIndex = 0;
+    view.element.setAttribute("role", "application");
+    Object.assign(view.element.style, {cursor: "crosshair", touchAction: "none"});
+    const small = Object.assign(document.createElement("canvas"), {width: side, height: side}), smallContext = small.getContext("2d");
+
+    const caption = imggenLive.captions(record).controls(tools, {value: "a red apple left of a blue car", onChange: changed});
+    const settings = tools.row("Sampling"), tenths = value => value.toFixed(1);
+    const temperature = tools.slider(settings, {name: "temperature", label: "Temperature", min: 0, max: 1.5, step: 0.1, value: 1, format: tenths, onChange: changed});
+    const guidance = tools.slider(settings, {name: "guidance", label: "Guidance scale", min: 0, max: 6, step: 0.5, value: 2, format: tenths, onChange: changed});
+    const seed = tools.slider(settings, {name: "seed", label: "Seed", min: 0, max: 99, value: 1, onChange: changed});
+    const buttons = tools.row();
+    const runButton = tools.button(buttons, "Generate", () => {
+      if (running) return pause();
+      if (sampler && !sampler.done) return run();
+      generate();
+    });
+    tools.button(buttons, "Repaint the marked tokens", repaint);
+    tools.button(buttons, "Clear the marks", () => {
+      marks.clear();
+      paint();
+      sayMarks();
+    });
+
+    let sampler = null, running = null, timer, repaints = 0, cursor = 0, brush = null;
+    const known = new Set(), bits = new Float32Array(count), marks = new Set(readMarks(tools.setting("marks", "", writeMarks)));
+    earlier.element.parentElement.hidden = true;
+
+    // Marks in the link: one hexadecimal digit for four tokens.
+    function writeMarks() {
+      const digits = Array.from({length: Math.ceil(count / 4)}, (_, i) => [0, 1, 2, 3].reduce((sum, bit) => sum + (marks.has(4 * i + bit) ? 1 << bit : 0), 0));
+      return marks.size ? digits.map(digit => digit.toString(16)).join("") : "";
+    }
+    function readMarks(text) {
+      return all.filter(i => parseInt(text[i >> 2], 16) >> i % 4 & 1);
+    }
+
+    // After a change a new image is generated, as soon as the reader leaves the control alone; or nothing, if tokens are marked, so
+    // that they can be repainted with other settings.
+    function changed() {
+      if (marks.size && sampler?.done) return tools.say(caption.read() ? "Repaint the marked tokens with these settings, or generate a new image." : "The caption cannot be used.");
+      pause();
+      timer = setTimeout(generate, 300);
+    }
+    function generate() {
+      repaints = 0;
+      known.clear();
+      begin(new Int32Array(count), all);
+    }
+    function repaint() {
+      if (!sampler?.done) return tools.say("The image is not complete yet. Repaint it when all tokens are sampled.");
+      if (!marks.size) return tools.say("No token is marked. Mark tokens on the image with the pointer, or with the arrow keys and the space bar.");
+      earlier.element.parentElement.hidden = false;
+      earlier.draw(decode(sampler.tokens));
+      repaints += 1;
+      const open = all.filter(position => marks.has(position));
+      for (const position of open) known.delete(position);
+      begin(sampler.tokens, open);
+    }
+    function begin(given, open) {
+      pause();
+      const read = caption.read();
+      if (!read) {
+        sampler = null;
+        paint();
+        return tools.say("The caption cannot be used.");
+      }
+      tools.say(`Sampling ${open.length} of ${count} tokens …`);
+      const random = tools.random(1000 * (seed.value + 1) + repaints);
+      sampler = imggenLive.tokens({
+        networks, condition: read.row, scale: guidance.value, temperature: temperature.value, given, open, uniform: random.uniform,
+      });
+      run();
+    }
+
+    // Unknown tokens are zero vectors, so that the image can be shown before it is complete.
+    function decode(tokens) {
+      const width = codebook.shape[1], codes = new Float32Array(count * width);
+      for (const position of known) {
+        codes.set(codebook.data.subarray(tokens[position] * width, (tokens[position] + 1) * width), position * width);
+      }
+      return decoder.run({[codesName]: codes});
+    }
+    function pause() {
+      clearTimeout(timer);
+      running = null;
+      runButton.textContent = sampler && !sampler.done ? "Continue" : "Generate";
+    }
+    async function run() {
+      const own = running = {};
+      runButton.textContent = "Pause";
+      let sampling = 0;
+      const begun = performance.now(), first = sampler.k, one = sampler;
+      while (!one.done) {
+        const before = performance.now(), {position, probability} = one.advance();
+        sampling += performance.now() - before;
+        known.add(position);
+        bits[position] = -Math.log2(probability);
+        show(decode(one.tokens));
+        await tools.pause();
+        if (running !== own || tools.stopped) return;
+      }
+      pause();
+      const sampled = one.k - first, total = bits.reduce((sum, value) => sum + value, 0);
+      root.dataset.milliseconds = sampling / sampled;
+      tools.say(`${sampled} of ${count} tokens sampled in ${((performance.now() - begun) / 1000).toFixed(1)} s, of which the transformer took `
+        + `${(sampling / sampled).toFixed(0)} ms for each token. All tokens together: ${total.toFixed(0)} bits. The image is complete.`);
+    }
+
+    function show(pixels) {
+      const image = smallContext.createImageData(side, side);
+      for (let i = 0; i < side * side; i++) image.data.set([255 * pixels[3 * i], 255 * pixels[3 * i + 1], 255 * pixels[3 * i + 2], 255], 4 * i);
+      smallContext.putImageData(image, 0, 0);
+      bitsView.draw(Float32Array.from(bits, (value, position) => (known.has(position) ? 1 - Math.min(value / mostBits, 1) : 1)));
+      paint();
+    }
+    function paint() {
+      const {context} = view, {panel, accent} = tools.colours(), place = i => [i % columns * cell, Math.floor(i / columns) * cell];
+      context.imageSmoothingEnabled = false;
+      context.drawImage(small, 0, 0, resolution, resolution);
+      context.fillStyle = panel;
+      for (const position of all) if (!known.has(position)) context.fillRect(...place(position), cell, cell);
+      const outline = (position, inset, lines) => {
+        for (const [width, colour] of lines) {
+          Object.assign(context, {lineWidth: width, strokeStyle: colour});
+          context.strokeRect(...place(position).map(at => at + inset), cell - 2 * inset, cell - 2 * inset);
+        }
+      };
+      for (const position of marks) {
+        context.globalAlpha = 0.35;
+        context.fillStyle = accent;
+        context.fillRect(...place(position), cell, cell);
+        context.globalAlpha = 1;
+        outline(position, 2, [[4, "#fff"], [2, accent]]);
+      }
+      if (document.activeElement === view.element) outline(cursor, 3, [[6, "#fff"], [3, "#000"]]);
+    }
+
+    const sayMarks = () => tools.say(marks.size ? `${marks.size} of ${count} tokens are marked. Repainting samples them again and keeps the others.` : "No token is marked.");
+    function mark(position, on) {
+      if (on) marks.add(position); else marks.delete(position);
+      paint();
+    }
+    const under = event => {
+      const {x, y} = view.position(event), inside = (value, most) => Math.min(most - 1, Math.max(0, Math.floor(value / cell)));
+      return inside(y, rows) * columns + inside(x, columns);
+    };
+    tools.listen(view.element, "pointerdown", event => {
+      view.element.setPointerCapture(event.pointerId);
+      cursor = under(event);
+      // One stroke marks or unmarks, as its first token needs it.
+      brush = !marks.has(cursor);
+      mark(cursor, brush);
+    });
+    tools.listen(view.element, "pointermove", event => {
+      if (brush === null) return;
+      cursor = under(event);
+      mark(cursor, brush);
+    });
+    const lift = () => {
+      if (brush !== null) sayMarks();
+      brush = null;
+    };
+    tools.listen(view.element, "pointerup", lift);
+    tools.listen(view.element, "pointercancel", lift);
+    tools.listen(view.element, "keydown", event => {
+      const [right, down] = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key] ?? [0, 0];
+      if (!right && !down && event.key !== " ") return;
+      event.preventDefault();
+      if (event.key === " ") mark(cursor, !marks.has(cursor));
+      const moved = [Math.floor(cursor / columns) + down, cursor % columns + right];
+      if (moved[0] >= 0 && moved[0] < rows && moved[1] >= 0 && moved[1] < columns) cursor = moved[0] * columns + moved[1];
+      paint();
+      tools.say(`Row ${Math.floor(cursor / columns) + 1}, column ${cursor % columns + 1}: ${marks.has(cursor) ? "marked" : "not marked"}. ${marks.size} marked.`);
+    });
+    tools.listen(view.element, "focus", paint);
+    tools.listen(view.element, "blur", paint);
+    tools.onColours(paint);
+
+    tools.attribution(`Training data. ${record.attribution}`);
+    paint();
+    generate();
+    return pause;
+  },
+});
