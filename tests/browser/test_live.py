@@ -628,15 +628,18 @@ def test_emoji_pauses_and_depends_on_caption_style_and_seed(open_figure):
 )
 def test_a_link_restores_the_settings(open_figure, name, settings):
     tab = open_figure(name, settings)
+    if name in ("tokens", "emoji"):
+        finish(tab)
     tab.get_by_role("button", name="Link to these settings").click()
     assert "The link is in the address bar" in status(tab)
     stored = dict(part.split("=") for part in tab.url.split(f"#live-{name}:")[1].split("&"))
     assert stored.items() >= dict(part.split("=") for part in settings.split("&")).items()
-    if name in ("tokens", "emoji"):
-        finish(tab)
     shown = canvas(tab)
-    if name in ("gan", "vae_map"):
-        assert canvas(open_figure(name, tab.url.split(":")[-1])) == shown
+    if name != "diffusion":
+        again = open_figure(name, tab.url.split(":")[-1])
+        if name in ("tokens", "emoji"):
+            finish(again)
+        assert canvas(again) == shown
 
 
 @pytest.mark.parametrize("name", FIGURES)
