@@ -105,6 +105,8 @@ def table_of_names(name: str) -> list[str]:
         item = getattr(module, key)
         if (inspect.isclass(item) or inspect.isroutine(item)) and item.__module__ == name:
             paragraph = " ".join((inspect.getdoc(item) or "").split("\n\n")[0].split())
+            # The docstring of a class names its own methods without the class, which the table is not inside.
+            paragraph = re.sub(r":(meth|attr):`(\w+)`", rf":\1:`~{key}.\2`", paragraph)
             rows += [f"   * - :py:obj:`~{name}.{key}`", f"     - {paragraph}"]
     if len(rows) < 4:
         return []
