@@ -209,6 +209,15 @@ def test_the_pages_about_the_library_contain_every_public_name_and_no_other(tmp_
     assert headings == [name.removeprefix("imggen_lib.") for name in MODULES if name.startswith("imggen_lib.notebook")]
 
 
+def test_a_section_of_the_reference_begins_with_a_table_of_its_functions_and_classes():
+    lines = imggen_book.table_of_names("imggen_lib.noise")
+    assert [line.strip() for line in lines if ":py:obj:" in line] == [
+        f"* - :py:obj:`~imggen_lib.noise.{name}`" for name in importlib.import_module("imggen_lib.noise").__all__
+    ]
+    assert "     - Add Gaussian noise." in lines
+    assert imggen_book.table_of_names("imggen_lib.cli") == []
+
+
 def test_the_quickstart_runs(monkeypatch, capsys):
     full = datasets.load("fashion_mnist")
     small = dataclasses.replace(full, x_train=full.x_train[:128], y_train=full.y_train[:128], x_test=full.x_test[:128])
