@@ -245,6 +245,14 @@ def link(role: str, item: Any) -> str:
     return f":py:{role}:`~{item.__module__}.{item.__qualname__}`"
 
 
+def number_by_page(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Number figures and tables from 1 on each page; Sphinx counts through all pages of a part without numbers."""
+    for kinds in env.toc_fignumbers.values():
+        for numbers in kinds.values():
+            numbers.update({label: (number,) for number, label in enumerate(numbers, start=1)})
+    return []
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives and the event handlers."""
     app.add_directive("library", Library)
@@ -253,6 +261,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-skip-member", skip_private)
     app.connect("autodoc-process-signature", show_constructor)
     app.connect("missing-reference", resolve_other_names)
+    # After Sphinx has counted, with the priority 500.
+    app.connect("env-get-updated", number_by_page, priority=800)
     # Before napoleon, which has the priority 500.
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.connect("autodoc-process-docstring", list_other_names, priority=400)
