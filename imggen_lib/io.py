@@ -43,13 +43,13 @@ __all__ = [
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Provide a temporary path, and move what was written there to ``path`` when the block succeeds.
 
-    A process that reads ``path`` sees the old file or the complete new one. If the block raises, the old file stays and
-    the temporary file is removed.
+    A process that reads ``path`` reads the old file or the complete new one. If the block raises an error, the old file is
+    kept and the temporary file is removed.
 
     Parameters
     ----------
     path : path_like
-        The file to write. Its folder must exist.
+        The file to write. Its folder must exist. If it is a symbolic link, the file that it points to is written.
 
     Yields
     ------
@@ -80,6 +80,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     'new'
     """
     path = Path(path)
+    if path.is_symlink():  # os.replace would replace the link itself
+        path = path.resolve()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist: create it, or choose another folder")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}{path.suffix}")
@@ -129,7 +131,7 @@ def verify_checksum(path: str | os.PathLike[str], expected: str, *, advice: str)
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If it has another checksum.
+        If its checksum differs.
 
     Examples
     --------

@@ -67,6 +67,8 @@ def test_pages_that_are_no_notebooks_are_linked_where_the_book_is_published(book
     expected = "[Glossary](https://owner.github.io/name/chapters/outlook/glossary.html)"
     assert export.plain_text("{doc}`../outlook/glossary`", PAGE, published) == expected
     assert export.plain_text("[Glossary](../outlook/glossary.md)", PAGE, published) == expected
+    assert export.plain_text("[Glossary](../outlook/glossary.md#fid)", PAGE, published) == expected[:-1] + "#fid)"
+    assert export.plain_text("[Glossary](../outlook/glossary.md#fid)", PAGE, book) == "*Glossary*"
     expected = f"*Live figure, [on the published page](https://owner.github.io/name/{PAGE}.html#live-gan).* Move it."
     assert (
         export.plain_text("```{figure} ../../_static/live/gan.png\n:alt: Boots.\nMove it.\n```", PAGE, published)

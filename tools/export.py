@@ -28,7 +28,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from pybtex.database import Entry, parse_file
 
 ROLE = re.compile(r"\{([a-z:]+)\}`([^`]*)`")
-LINK = re.compile(r"\]\(([^)#\s]+)\.md(#[^)\s]*)?\)")
+LINK = re.compile(r"\[([^\[\]]+)\]\(([^)#\s]+)\.md(#[^)\s]*)?\)")
 DIRECTIVE = re.compile(r"^([`:]{3,})\{([a-z-]+)\}[ ]*(.*?)\n(.*?)^\1[ ]*$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"^:[a-z-]+:.*\n?", re.MULTILINE)
 #: Directives that become a quotation, with their title if the page gives none.
@@ -246,7 +246,7 @@ def plain_text(text: str, page: str, book: Book) -> str:
     text = DIRECTIVE.sub(lambda match: box(match[2], match[3], match[4], page, book), text)
     text = re.sub(r"^\([\w-]+\)=\n", "", text, flags=re.MULTILINE)
     text = ROLE.sub(lambda match: plain_role(match[1], match[2], page, book), text)
-    return LINK.sub(lambda match: f"]({address(resolve(page, match[1]), book) or ''}{match[2] or ''})", text).strip()
+    return LINK.sub(lambda match: link(match[1], resolve(page, match[2]), page, book, match[3] or ""), text).strip()
 
 
 def box(name: str, title: str, body: str, page: str, book: Book) -> str:
@@ -289,12 +289,12 @@ def plain_role(role: str, text: str, page: str, book: Book) -> str:
     raise NotExported(f"{page} has the role {role}, which is not exported")
 
 
-def link(text: str, other: str, page: str, book: Book) -> str:
-    """Return a link to another page: to its notebook, or else to the published page, or the text alone."""
+def link(text: str, other: str, page: str, book: Book, section: str = "") -> str:
+    """Return a link to another page: to its notebook, or else to a section of the published page, or the text alone."""
     if other in book.notebooks:
         return f"[{text}]({os.path.relpath(other, os.path.dirname(page))}.ipynb)"
     published = address(other, book)
-    return f"[{text}]({published})" if published else f"*{text}*"
+    return f"[{text}]({published}{section})" if published else f"*{text}*"
 
 
 def address(page: str, book: Book) -> str | None:

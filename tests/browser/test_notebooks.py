@@ -16,6 +16,7 @@ def test_an_export_has_no_myst_and_all_outputs(name):
     exported, executed = (nbformat.read(folder / name, 4) for folder in (NOTEBOOKS, ROOT / "_build" / "executed"))
     nbformat.validate(exported)
     assert export.myst_in(exported) == []
+    assert not [cell.source for cell in exported.cells if cell.cell_type == "markdown" and "]()" in cell.source]
     solved = sum(len(cell.outputs) for cell in exported.cells if cell.cell_type == "code")
     assert 0 < solved <= sum(len(cell.outputs) for cell in executed.cells if cell.cell_type == "code")
 

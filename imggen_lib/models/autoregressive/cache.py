@@ -1,7 +1,8 @@
 """Evaluation of a PixelCNN's network pixel by pixel, for sampling. NumPy only.
 
 Evaluating the whole network for every new pixel would compute all earlier pixels again. Here every convolution caches its
-inputs, so each pixel is computed once. Calls are small, so NumPy is faster than a graph.
+inputs, so each pixel is computed once. The stack that sees the rows above a pixel is computed for a whole row at once.
+Calls are small, so NumPy is faster than a graph.
 
 Reference: Ramachandran et al., "Fast generation for convolutional autoregressive models", ICLR 2017 workshop.
 """
@@ -14,8 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 from numpy.typing import NDArray
+from scipy.special import expit
 
-from imggen_lib.models.autoregressive.causal import CausalConvolution, network_parts
+from imggen_lib.models.autoregressive.causal import CausalConvolution, GatedBlock, network_parts
 
 __all__ = ["CachedNetwork", "ConvolutionCache"]
 
@@ -35,15 +37,14 @@ class ConvolutionCache:
 
     Examples
     --------
-    The output at a pixel needs only the pixels stored before it:
+    The output at a pixel needs only the pixels stored before it. Here they are the three of the row above:
 
-    >>> layer = CausalConvolution(1, mask_type="A", kernel_initializer="ones")
+    >>> layer = CausalConvolution(1, mask_type="above", kernel_initializer="ones")
     >>> whole = ops.convert_to_numpy(layer(ops.ones((1, 2, 3, 1))))[0, :, :, 0]
     >>> cache = ConvolutionCache(layer, 1, 2, 3)
-    >>> for row, column in [(0, 0), (0, 1), (0, 2)]:
-    ...     cache.store(row, column, np.ones((1, 1)))
-    >>> cache.output(1, 0).item(), whole[1, 0].item()
-    (2.0, 2.0)
+    >>> cache.values[:, cache.rows(0), cache.columns(0, 3)] = np.ones((1, 3, 1))
+    >>> cache.output(1, 0, 3).ravel().tolist() == whole[1].tolist()
+    True
     """
 
     def __init__(self, layer: CausalConvolution, n: int, height: int, width: int) -> None:
@@ -58,14 +59,51 @@ class ConvolutionCache:
         shape = (n, height + above, width + 2 * beside, kernel.shape[2])
         self.values: NDArray[np.float32] = np.zeros(shape, np.float32)
 
-    def store(self, row: int, column: int, inputs: NDArray[np.floating]) -> None:
-        """Store the layer's input at a pixel, ``(n, channels)``."""
-        self.values[:, row + self.above, column + self.beside] = inputs
+    def rows(self, row: int) -> int:
+        """Return the index in ``values`` of a row of the image."""
+        return row + self.above
 
-    def output(self, row: int, column: int) -> NDArray[np.float32]:
-        """Return the layer's output at a pixel, ``(n, filters)``."""
-        window = [self.values[:, row + i, column + j] for i, j in self.offsets]
+    def columns(self, first: int, stop: int) -> slice:
+        """Return the slice in ``values`` of columns of the image."""
+        return slice(first + self.beside, stop + self.beside)
+
+    def output(self, row: int, first: int, stop: int) -> NDArray[np.float32]:
+        """Return the layer's output at the columns from ``first`` to ``stop`` of a row, ``(n, stop - first, filters)``."""
+        window = [self.values[:, row + i, first + j : stop + j] for i, j in self.offsets]
         return np.concatenate(window, axis=-1) @ self.matrix + self.bias
+
+
+class _BlockCache:
+    """A gated block: the inputs of its convolution over rows, and those of its row's stack."""
+
+    def __init__(self, block: GatedBlock, n: int, height: int, width: int, condition: NDArray[np.float32] | None) -> None:
+        self.rows: ConvolutionCache = ConvolutionCache(block.rows, n, height, width)
+        self.distance: int = block.dilation_rate[1]
+        self.row: _Weights = _weights(block.row)
+        self.dense: _Weights = _weights(block.dense)
+        self.above: NDArray[np.float32] = np.empty((n, width, block.filters), np.float32)
+        # Columns of zeros on the left, as far as the stack looks.
+        self.left: NDArray[np.float32] = np.zeros((n, self.distance + width, block.filters), np.float32)
+        shifts: Any = np.zeros(4 * block.filters, np.float32)
+        if condition is not None:
+            shifts = (condition @ ops.convert_to_numpy(block.condition_projection.kernel))[:, np.newaxis]
+        self.for_rows: NDArray[np.float32]
+        self.for_row: NDArray[np.float32]
+        self.for_rows, self.for_row = np.split(shifts, 2, axis=-1)
+
+    def next_row(self, row: int, above: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features of the rows above at each pixel of a row, given those of the block before."""
+        width = above.shape[1]
+        self.rows.values[:, self.rows.rows(row), self.rows.columns(0, width)] = above
+        self.above = above + _gated(self.rows.output(row, 0, width) + self.for_rows)
+        return self.above
+
+    def next_pixel(self, column: int, left: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features ``(n, 1, filters)`` of the row's stack at a pixel, given those of the block before."""
+        self.left[:, column + self.distance : column + self.distance + 1] = left
+        inputs = [self.left[:, column : column + 1], left, self.above[:, column : column + 1]]
+        hidden = _gated(_dense(np.concatenate(inputs, axis=-1), self.row) + self.for_row)
+        return left + _dense(hidden, self.dense)
 
 
 class CachedNetwork:
@@ -99,30 +137,43 @@ class CachedNetwork:
     """
 
     def __init__(self, network: keras.Model, n: int, condition: NDArray[np.float32] | None = None) -> None:
-        first, blocks, last = network_parts(network)
+        first_rows, first_row, blocks, last = network_parts(network)
         height, width, _ = network.inputs[0].shape[1:]
-        self.first: ConvolutionCache = ConvolutionCache(first, n, height, width)
-        self.blocks: list[tuple[ConvolutionCache, NDArray[np.float32] | float, *_Weights]] = []
-        for block in blocks:
-            shift = 0.0 if condition is None else condition @ ops.convert_to_numpy(block.condition_projection.kernel)
-            self.blocks.append((ConvolutionCache(block.convolution, n, height, width), shift, *_weights(block.dense)))
+        self.width: int = width
+        self.first: tuple[ConvolutionCache, ConvolutionCache] = (
+            ConvolutionCache(first_rows, n, height, width),
+            ConvolutionCache(first_row, n, height, width),
+        )
+        self.blocks: list[_BlockCache] = [_BlockCache(block, n, height, width, condition) for block in blocks]
         self.last: _Weights = _weights(last)
 
     def distribution(self, row: int, column: int) -> NDArray[np.float32]:
         """Return the network's output at a pixel, ``(n, parameters)``. All earlier pixels must have been stored."""
-        x: NDArray[Any] = self.first.output(row, column)
-        for cache, shift, kernel, bias in self.blocks:
-            cache.store(row, column, np.maximum(x, 0))
-            y = np.maximum(cache.output(row, column) + shift, 0)
-            x = x + y @ kernel + bias
-        kernel, bias = self.last
-        return np.maximum(x, 0) @ kernel + bias
+        if column == 0:
+            above = self.first[0].output(row, 0, self.width)
+            for block in self.blocks:
+                above = block.next_row(row, above)
+        left = self.first[1].output(row, column, column + 1)
+        for block in self.blocks:
+            left = block.next_pixel(column, left)
+        return _dense(left * expit(left), self.last)[:, 0]
 
     def store(self, row: int, column: int, values: NDArray[np.floating]) -> None:
         """Store a pixel of the images, ``(n, channels)`` on the scale [-1, 1]."""
         # The network adds a channel of ones.
-        self.first.store(row, column, np.concatenate([values, np.ones_like(values[:, :1])], axis=-1))
+        pixel = np.concatenate([values, np.ones_like(values[:, :1])], axis=-1)[:, np.newaxis]
+        for cache in self.first:
+            cache.values[:, cache.rows(row), cache.columns(column, column + 1)] = pixel
 
 
 def _weights(dense: keras.layers.Dense) -> _Weights:
     return ops.convert_to_numpy(dense.kernel), ops.convert_to_numpy(dense.bias)
+
+
+def _dense(x: NDArray[np.float32], weights: _Weights) -> NDArray[np.float32]:
+    return x @ weights[0] + weights[1]
+
+
+def _gated(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    value, gate = np.split(x, 2, axis=-1)
+    return np.tanh(value) * expit(gate)
