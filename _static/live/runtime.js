@@ -311,7 +311,7 @@
     // Logits of the token at each position, from the tokens before it; see imggen_lib/models/vq/network.py. run(first, last)
     // computes the logits of some positions, after those of all positions before have been computed.
     TokenPredictor([tokens, vector, prefix], options, weights, weight) {
-      if (!options.causal) throw new Error("only a causal TokenPredictor is known to the runtime");
+      if (!options.causal || !prefix) throw new Error("only a causal TokenPredictor with a vector and a prefix is known to the runtime");
       const positions = weight("positions/table"), table = weight("table"), [length, width] = positions.shape;
       const before = prefix.shape[0], x = tensor([before + length, width]), normed = tensor([length, width]);
       const kernel = weight("logits/kernel"), codes = kernel.shape[1], output = tensor([length, codes]);
