@@ -42,7 +42,8 @@ class Library(MarkdownDirective):
     """The reference of modules and packages: ``{library} convolution noise``. Without arguments, a table of all of them.
 
     There is one section for each module and each package, with a section for each public module in the package, so a new
-    module needs no entry on the page. The option ``without`` names packages that another page shows.
+    module needs no entry on the page. A section begins with a table of the functions and classes that the module defines.
+    The option ``without`` names packages that another page shows.
     """
 
     optional_arguments = 1
@@ -61,7 +62,7 @@ class Library(MarkdownDirective):
                     continue
                 heading = "#" * (1 + name.count(".") - argument.count("."))
                 lines += [f"{heading} `{name.removeprefix(f'{LIBRARY}.')}`", ""]
-                lines += ["```{eval-rst}", f".. automodule:: {name}", "```", ""]
+                lines += ["```{eval-rst}", *table_of_names(name), f".. automodule:: {name}", "```", ""]
         return lines
 
 
@@ -91,6 +92,26 @@ def summary(name: str) -> str:
     """Return the first paragraph of a module's docstring on one line, for a cell of a Markdown table."""
     documentation = importlib.import_module(name).__doc__ or ""
     return " ".join(documentation.strip().split("\n\n")[0].split()).replace("|", r"\|")
+
+
+def table_of_names(name: str) -> list[str]:
+    """Return lines of reStructuredText: a table of what a module defines, with the first paragraphs of the docstrings.
+
+    A module with a single function or class has no table.
+    """
+    module = importlib.import_module(name)
+    rows = []
+    for key in getattr(module, "__all__", ()):
+        item = getattr(module, key)
+        if (inspect.isclass(item) or inspect.isroutine(item)) and item.__module__ == name:
+            paragraph = " ".join((inspect.getdoc(item) or "").split("\n\n")[0].split())
+            # The docstring of a class names its own methods without the class, which the table is not inside.
+            paragraph = re.sub(r":(meth|attr):`(\w+)`", rf":\1:`~{key}.\2`", paragraph)
+            rows += [f"   * - :py:obj:`~{name}.{key}`", f"     - {paragraph}"]
+    if len(rows) < 4:
+        return []
+    head = [".. list-table::", "   :header-rows: 1", "   :widths: auto", "", "   * - name", "     - summary"]
+    return [f".. py:currentmodule:: {name}", "", *head, *rows, ""]
 
 
 class Needs(MarkdownDirective):
@@ -224,6 +245,14 @@ def link(role: str, item: Any) -> str:
     return f":py:{role}:`~{item.__module__}.{item.__qualname__}`"
 
 
+def number_by_page(app: Sphinx, env: BuildEnvironment) -> list[str]:
+    """Number figures and tables from 1 on each page; Sphinx counts through all pages of a part without numbers."""
+    for kinds in env.toc_fignumbers.values():
+        for numbers in kinds.values():
+            numbers.update({label: (number,) for number, label in enumerate(numbers, start=1)})
+    return []
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives and the event handlers."""
     app.add_directive("library", Library)
@@ -232,6 +261,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-skip-member", skip_private)
     app.connect("autodoc-process-signature", show_constructor)
     app.connect("missing-reference", resolve_other_names)
+    # After Sphinx has counted, with the priority 500.
+    app.connect("env-get-updated", number_by_page, priority=800)
     # Before napoleon, which has the priority 500.
     app.connect("autodoc-process-docstring", keep_colons, priority=400)
     app.connect("autodoc-process-docstring", list_other_names, priority=400)

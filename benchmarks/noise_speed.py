@@ -45,7 +45,7 @@ PAIRS = {
 
 def main() -> None:
     """Measure every noise on one photograph in both precisions, then write the table."""
-    imggen_lib.configure_process(tensorflow=False)  # the settings of the pages
+    imggen_lib.configure_process()  # the settings of the pages
     photograph = datasets.photograph("astronaut")
     shape, machine = " x ".join(map(str, photograph.shape)), f"{platform.machine()}, {os.cpu_count()} cores (one is used)"
     lines = [

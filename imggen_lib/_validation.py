@@ -33,7 +33,7 @@ def real_array(value: ArrayLike, name: str, *, ndim: int | tuple[int, ...] | Non
     TypeError
         If the values are not real numbers.
     ValueError
-        If a value is NaN or infinite, the array is empty, or it has another number of dimensions.
+        If a value is NaN or infinite, the array is empty, or the number of dimensions is wrong.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def image(value: ArrayLike, name: str = "image", *, ndim: int | tuple[int, ...] 
     TypeError
         If the values are integers, such as bytes from 0 to 255, or not numbers.
     ValueError
-        If a value is NaN or outside [0, 1], or the number of dimensions is another.
+        If a value is NaN or outside [0, 1], or the number of dimensions is wrong.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def images(value: ArrayLike, shape: Sequence[int]) -> NDArray[np.floating]:
     Raises
     ------
     TypeError, ValueError
-        As in :func:`image`; ``ValueError`` also if the images have another shape.
+        As in :func:`image`; ``ValueError`` also if the images do not have this shape.
 
     Examples
     --------
@@ -320,7 +320,7 @@ def rows(value: ArrayLike, name: str, width: int) -> NDArray[np.floating]:
     TypeError
         If the values are not real numbers.
     ValueError
-        If the shape is another, or a value is NaN or infinite.
+        If the shape is wrong, or a value is NaN or infinite.
 
     Examples
     --------

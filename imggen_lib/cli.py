@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments; those of the process without it.
+        The arguments. By default, those of the process.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning in one line, without the place in the code. The parameters are those of the warnings module."""
+    """Print a warning in one line, without its location in the code. The parameters are those of the warnings module."""
     print(f"imggen: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 

@@ -30,8 +30,9 @@ def image_statistics(images: ArrayLike) -> NDArray[np.float32]:
     - intensity, in four directions: mean absolute difference in each quarter of the image, and its standard deviation;
     - colours: mean and standard deviation of the gradient's magnitude.
 
-    To these are added the mean intensity of each of 4x4 cells, the mean colours of each quarter, and the standard deviation
-    of intensity and colours. Differences are compressed by a square root, so that weak edges count as well as strong ones.
+    Further statistics are the mean intensity of each of 4x4 cells, the mean colours of each quarter, and the standard
+    deviation of intensity and colours. Differences are compressed by a square root, so that weak edges count as well as
+    strong ones.
 
     The Fréchet distance between these features rises with blur, noise, colour shift, exchanged parts of the image and
     missing classes: ``benchmarks/feature_space.py`` compares them with alternatives. They do not recognise objects.
@@ -89,7 +90,7 @@ def _statistics(images: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _resize(images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Resize by Pillow's antialiased linear filter: along each axis by the matrix that the filter is."""
+    """Resize with Pillow's antialiased linear filter, applied as a matrix along each axis."""
     for axis in (1, 2):
         length = images.shape[axis]
         if length != _SIZE:

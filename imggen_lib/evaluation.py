@@ -58,14 +58,14 @@ class Score:
     baseline, kernel_baseline : float
         The same distances for as many other real images: the values of a perfect model.
     n, n_reference : int
-        How many images, and how many reference images. Fréchet distances at different n are not comparable: the baseline
+        The number of images and of reference images. Fréchet distances at different n are not comparable: the baseline
         shrinks as n grows.
     reference : str
         What the reference images are.
     features : str
         The feature space. It defines the unit, so distances in different spaces are not comparable.
     minimum : int
-        How many images, and how many reference images, this feature space needs: see :func:`minimum_images`.
+        The number of images and of reference images that this feature space needs: see :func:`minimum_images`.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def measures(
 
     Examples
     --------
-    Images that are all alike have no recall:
+    Identical images have a recall near 0:
 
     >>> from imggen_lib import datasets
     >>> clothes = datasets.load("fashion_mnist")
@@ -294,7 +294,7 @@ def features(images: ArrayLike, space: str = "fashion_mnist") -> NDArray[np.floa
         ``(n, height, width, channels)`` in [0, 1], grey or RGB.
     space : str
         One of ``FEATURE_SPACES``. ``"inception"`` looks for the weights in Keras's cache, and ``"inception:PATH"`` reads a
-        file. They are never downloaded. Keras's weights differ from those of published FID values, so do the distances.
+        file. They are never downloaded. Keras's weights differ from those of published FID values, and so do the distances.
 
     Returns
     -------
@@ -410,7 +410,7 @@ def caption_matches(images: ArrayLike, choices: ArrayLike) -> NDArray[np.bool_]:
     Raises
     ------
     ValueError
-        If the images have another shape or values outside [0, 1], or there is not one row of choices for each.
+        If the images do not have this shape or have values outside [0, 1], or the number of rows of choices differs.
 
     Examples
     --------

@@ -43,8 +43,8 @@ __all__ = [
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Provide a temporary path, and move what was written there to ``path`` when the block succeeds.
 
-    A process that reads ``path`` sees the old file or the complete new one. If the block raises, the old file stays and
-    the temporary file is removed.
+    A process that reads ``path`` reads the old file or the complete new one. If the block raises an error, the old file is
+    kept and the temporary file is removed.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def verify_checksum(path: str | os.PathLike[str], expected: str, *, advice: str)
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If it has another checksum.
+        If its checksum differs.
 
     Examples
     --------

@@ -17,14 +17,15 @@ where s is ``salt_share``.
 The ``add_`` functions share these parameters, results and errors:
 
 - ``image``: floating-point values in [0, 1], ``(height, width)`` or ``(height, width, channels)``. It is not changed. The
-  result has its shape and dtype. Every pixel and channel has independent noise.
+  result has its shape and dtype. The noise of every pixel and channel is independent.
 - ``rng``: a :class:`numpy.random.Generator`, or an int as the seed of a new one. The same seed gives the same noise.
 - ``clip``: whether to clip the result to [0, 1]. Clipping gives a valid image but changes the noise: near black and white
   its mean is no longer 0.
 - ``TypeError`` if the image has integer values, or the strength of the noise is not a real number; ``ValueError`` if the
   image has values outside [0, 1], or the strength is out of its range.
 
-``skimage.util.random_noise`` has all of these noises but the uniform one; it takes variances and clips by default.
+``skimage.util.random_noise`` has all of these kinds of noise except the uniform one. It takes variances and clips by
+default.
 
 References
 ----------
@@ -129,7 +130,7 @@ def add_salt_and_pepper(image: ArrayLike, amount: float, *, rng: Rng, salt_share
 def add_poisson(image: ArrayLike, photons: float, *, rng: Rng, clip: bool = False) -> Array:
     r"""Replace each value by a photon count (shot noise).
 
-    A pixel of value x records a random number k of photons with the mean :math:`\lambda = x N`, and its noisy value is
+    A pixel of value x records a random number k of photons with mean :math:`\lambda = x N`, and its noisy value is
     k / N.
 
     .. math:: P(k) = \frac{\lambda^k}{k!} e^{-\lambda}

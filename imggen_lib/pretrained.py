@@ -4,8 +4,8 @@ Two file formats are read and written:
 
 - ``.keras``: a complete Keras file, optimizer included, with the record of the training inside.
 - ``.npz``: the weights alone, as float16 arrays stored under the names of the layers, with the record in a ``.json`` file
-  beside it. A quarter of the size; nothing in it is executed, and it does not depend on a version of Keras. The model is
-  built from the recipe that the record names.
+  beside it. It has a quarter of the size, loading it executes no code, and it does not depend on a version of Keras. The
+  model is built from the recipe that the record names.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def save(model: keras.Model, path: PathLike, record: dict[str, Any]) -> None:
     Raises
     ------
     ValueError
-        If the path has another suffix, the record lacks a value, or a weight is too large for float16.
+        If the suffix of the path is neither of these, the record lacks a value, or a weight is too large for float16.
     FileNotFoundError
         If the folder does not exist.
 

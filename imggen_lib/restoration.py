@@ -115,8 +115,8 @@ class DegradationOperator(Protocol):
     Attributes
     ----------
     gain : int
-        The reciprocal of A's singular value: noise with the standard deviation s in a measurement corresponds to noise
-        with the standard deviation ``gain * s`` in the pixels.
+        The reciprocal of A's singular value: noise with standard deviation s in a measurement corresponds to noise with
+        standard deviation ``gain * s`` in the pixels.
     """
 
     gain: int
@@ -151,7 +151,7 @@ class Masked:
     TypeError
         If ``missing`` is not boolean.
     ValueError
-        If it has another number of dimensions. The methods raise it for images whose shape does not fit the masks.
+        If the number of dimensions is wrong. The methods raise it for images whose shape does not fit the masks.
 
     Examples
     --------
@@ -320,7 +320,7 @@ def restore(
         Equal steps of the angle. With measurement noise, these lead to the angle of that noise, and as many further steps
         of at most the same length as needed lead to 0.
     resampling_steps : int
-        How often each step is taken. Between two of them, a step of the forward process adds the noise back.
+        How often each step is repeated. Between two repetitions, a step of the forward process adds the noise back.
     eta : float
         Stochasticity, in [0, 1], as in :meth:`imggen_lib.models.diffusion.model.Diffusion.sample`.
     noise_std : float

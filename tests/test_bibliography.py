@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import yaml
 from pybtex.database import parse_file, parse_string
 
 ROOT = Path(__file__).parent.parent
+sys.path.append(str(ROOT / "_ext"))
+
+import author_year  # noqa: E402
+
 ENTRIES = parse_file(ROOT / "references.bib").entries
 
 NEEDED = {
@@ -147,6 +152,20 @@ def test_entries_are_unique():
     assert len(keys) == len(ENTRIES) == len({key.lower() for key in keys})
 
 
+def test_the_bibliography_is_sorted_and_labelled_by_author_and_year():
+    style = author_year.AuthorYearStyle()
+    entries = style.sort(ENTRIES.values())
+    labels = list(style.format_labels(entries))
+    assert len(set(labels)) == len(ENTRIES)
+    for label, entry in zip(labels, entries, strict=True):
+        assert label.startswith(author_year.surname(entry.persons["author"][0]))
+        assert re.search(rf", {entry.fields['year']}[a-z]?$", label)
+    names = [plain(label) for label in labels]
+    assert {"friedman 2001", "chesney and citron 2019", "stability ai 2024a"} <= set(names)
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    assert config["bibtex_default_style"] == config["bibtex_reference_style"] == "author_and_year"
+
+
 def test_unpublished_references_of_the_source_texts_are_absent():
     titles = {plain(entry.fields["title"]) for entry in ENTRIES.values()}
     assert titles & UNPUBLISHED == set()
@@ -173,6 +192,12 @@ def entry(**changes):
     kind = fields.pop("type")
     lines = ",\n".join(f"{name} = {value}" for name, value in fields.items())
     return parse_string(f"@{kind}{{key,\n{lines}\n}}", "bibtex").entries["key"]
+
+
+def test_equal_labels_have_letters_in_the_order_of_the_list():
+    entries = [entry(author=f"{{{author}}}") for author in ("Karras, A", "Karras, B", "Aila, C and van Beek, D")]
+    labels = list(author_year.AuthorYearLabels().format_labels(entries))
+    assert labels == ["Karras, 2014a", "Karras, 2014b", "Aila and van Beek, 2014"]
 
 
 BARE = {"doi": None, "eprint": None, "archivePrefix": None}

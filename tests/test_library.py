@@ -209,6 +209,36 @@ def test_the_pages_about_the_library_contain_every_public_name_and_no_other(tmp_
     assert headings == [name.removeprefix("imggen_lib.") for name in MODULES if name.startswith("imggen_lib.notebook")]
 
 
+def test_figures_are_numbered_from_one_on_each_page(tmp_path):
+    for page in ("index", "other"):
+        figures = "".join(
+            f"```{{figure}} x.png\n:name: {page}-{k}\nText.\n```\n\n{{numref}}`{page}-{k}`\n\n" for k in (1, 2)
+        )
+        (tmp_path / f"{page}.md").write_text(f"# {page}\n\n{figures}\n```{{toctree}}\n:glob:\noth*\n```\n")
+    settings = {
+        "extensions": ["sphinx.ext.autodoc", "myst_parser", "imggen_book"],
+        "numfig": True,
+        "suppress_warnings": ["image", "toc"],
+    }
+    with patch_docutils(), docutils_namespace():
+        app = Sphinx(
+            tmp_path, None, tmp_path / "out", tmp_path / "trees", "dummy", settings, status=None, warning=io.StringIO()
+        )
+        app.build()
+    for page in ("index", "other"):
+        references = list(app.env.get_and_resolve_doctree(page, app.builder).findall(nodes.reference))
+        assert [text for link in references if (text := link.astext()).startswith("Fig.")] == ["Fig. 1", "Fig. 2"]
+
+
+def test_a_section_of_the_reference_begins_with_a_table_of_its_functions_and_classes():
+    lines = imggen_book.table_of_names("imggen_lib.noise")
+    assert [line.strip() for line in lines if ":py:obj:" in line] == [
+        f"* - :py:obj:`~imggen_lib.noise.{name}`" for name in importlib.import_module("imggen_lib.noise").__all__
+    ]
+    assert "     - Add Gaussian noise." in lines
+    assert imggen_book.table_of_names("imggen_lib.cli") == []
+
+
 def test_the_quickstart_runs(monkeypatch, capsys):
     full = datasets.load("fashion_mnist")
     small = dataclasses.replace(full, x_train=full.x_train[:128], y_train=full.y_train[:128], x_test=full.x_test[:128])

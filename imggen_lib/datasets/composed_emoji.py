@@ -69,7 +69,7 @@ PARTS = ("train", "style", "colour", "pair")
 #: The probability that a caption of :func:`sample` does not state the style.
 STYLE_OMISSION_RATE = 0.5
 
-# The nouns, each with the name of its concept where that is another.
+# The nouns, each with the name of its concept where the two differ.
 _NOUN_TABLE = """
 skull; ghost; alien; love letter; heart = red heart; robot; clown = clown face; ear; nose; tongue; baby; man; woman; old
 man; old woman; police officer; construction worker; prince; angel = baby angel; snowboarder; skier; surfer = person
@@ -758,7 +758,7 @@ def render(
     TypeError
         If an item is not a :class:`Description`; :func:`parse` makes one of a caption.
     ValueError
-        If the size is another, or all styles that could show a description without a style are held out.
+        If the size is neither of these, or all styles that could show a description without a style are held out.
 
     Examples
     --------

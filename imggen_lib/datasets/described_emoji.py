@@ -4,7 +4,7 @@ A scene has eight attributes: noun, colour and count of its first and of its sec
 and the drawing style. The first group is the left or the upper one, whatever the caption names first. "A car right of an
 apple" and "an apple left of a car" therefore have the same attributes.
 
-A row of labels has one 1 for each attribute that the scene has, at the place of its value. A group in its own colours has
+A row of labels has one 1 for each attribute that the scene has, at the index of its value. A group in its own colours has
 no colour, and a single group leaves the attributes of the second group without a value.
 """
 
@@ -41,7 +41,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 #: The number of values of each attribute.
 COUNTS = tuple(len(values) for values in ATTRIBUTES.values())
-#: The place of an attribute that a description does not state.
+#: The index of an attribute that a description does not state.
 UNKNOWN = -1
 
 _NUM_TRAIN, _NUM_TEST = 60_000, 3000
@@ -57,7 +57,7 @@ def attributes(description: Description) -> NDArray[np.int64]:
     Returns
     -------
     numpy.ndarray
-        int64 ``(8,)``: places among the values in ``ATTRIBUTES``; ``UNKNOWN`` for what is not stated.
+        int64 ``(8,)``: indices of the values in ``ATTRIBUTES``; ``UNKNOWN`` for what is not stated.
 
     Examples
     --------
@@ -66,21 +66,21 @@ def attributes(description: Description) -> NDArray[np.int64]:
     >>> first = attributes(parse("two red apples left of a car"))
     >>> bool((first == attributes(parse("a car right of two red apples"))).all())
     True
-    >>> [values[place] if place >= 0 else "" for values, place in zip(ATTRIBUTES.values(), first)]
+    >>> [values[index] if index >= 0 else "" for values, index in zip(ATTRIBUTES.values(), first)]
     ['apple', 'red', 'two', 'car', '', 'one', 'side by side', '']
     """
     groups = list(description.groups)
     if description.relation in ("right of", "below"):
         groups.reverse()
-    places = []
+    indices = []
     for group in groups:
         colour = UNKNOWN if group.colour is None else tuple(COLOURS).index(group.colour)
-        places += [NOUNS.index(group.noun), colour, group.count - 1]
-    places += [UNKNOWN] * (6 - len(places))
+        indices += [NOUNS.index(group.noun), colour, group.count - 1]
+    indices += [UNKNOWN] * (6 - len(indices))
     horizontal = description.relation in ("left of", "right of")
-    places.append(0 if description.relation is None else 1 if horizontal else 2)
-    places.append(UNKNOWN if description.style is None else STYLES.index(description.style))
-    return np.array(places, np.int64)
+    indices.append(0 if description.relation is None else 1 if horizontal else 2)
+    indices.append(UNKNOWN if description.style is None else STYLES.index(description.style))
+    return np.array(indices, np.int64)
 
 
 def encode(descriptions: str | Sequence[str | Description]) -> NDArray[np.float32]:
@@ -104,11 +104,11 @@ def encode(descriptions: str | Sequence[str | Description]) -> NDArray[np.float3
     ((1, 782), 3.0)
     """
     items = [descriptions] if isinstance(descriptions, str) else list(descriptions)
-    places = np.stack([attributes(parse(item) if isinstance(item, str) else item) for item in items])
+    indices = np.stack([attributes(parse(item) if isinstance(item, str) else item) for item in items])
     starts = np.concatenate([[0], np.cumsum(COUNTS)[:-1]])
     rows = np.zeros((len(items), sum(COUNTS)), np.float32)
-    row, column = np.nonzero(places != UNKNOWN)
-    rows[row, starts[column] + places[row, column]] = 1
+    row, column = np.nonzero(indices != UNKNOWN)
+    rows[row, starts[column] + indices[row, column]] = 1
     return rows
 
 
@@ -149,7 +149,7 @@ def matches(shown: ArrayLike, descriptions: Sequence[Description]) -> dict[str, 
 
     Examples
     --------
-    The requested groups, but the wrong way round:
+    The requested groups, but in exchanged positions:
 
     >>> wanted = parse("a red apple left of a car")
     >>> shown = attributes(parse("a car left of a red apple, noto style"))

@@ -216,7 +216,7 @@ def dominant_hue(images: ArrayLike) -> NDArray[np.float32]:
     Raises
     ------
     ValueError
-        If the shape is another.
+        If the shape is wrong.
 
     References
     ----------

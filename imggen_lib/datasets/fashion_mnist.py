@@ -70,7 +70,7 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> NDAr
     Raises
     ------
     ValueError
-        If the file has another format, is incomplete, or has another checksum.
+        If the file does not have this format, is incomplete, or has a different checksum.
 
     References
     ----------

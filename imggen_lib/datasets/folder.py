@@ -33,7 +33,7 @@ HASH_BITS = 4
 #: ... and if their 8x8 thumbnails differ by at most this much on average, in [0, 1].
 THUMBNAIL_DIFFERENCE = 0.04
 
-_FORMAT = 1  # of the cache; a change of how images are read or resized needs another number
+_FORMAT = 1  # of the cache; a change of how images are read or resized needs a new number
 
 
 class StoredImages:
@@ -47,7 +47,7 @@ class StoredImages:
     stored : numpy.ndarray
         uint8 ``(n, height, width, channels)``, usually memory-mapped.
     rows : array_like of int, optional
-        Which of the stored images, in which order; all of them without it.
+        Indices of the stored images, in this order. By default, all of them.
 
     Examples
     --------
@@ -106,14 +106,14 @@ def from_folder(
     fit : {"crop", "pad", "resize"}
         The treatment of an image of another aspect ratio: crop its borders, add white borders, or stretch it.
     classes : {"subfolders", None}
-        The names of the first subfolders are the classes, if every image is in one of at least two. Otherwise, and with
-        None, the dataset has no condition.
+        The names of the top-level subfolders are the classes if every image is in a subfolder and there are at least two.
+        Otherwise, and with None, the dataset has no condition.
     test_fraction : float
         Share of the images that are test images, in (0, 1). Near-duplicates are all training or all test images.
     seed : int
         Of the split.
     cache : path_like, optional
-        Instead of the user's cache directory.
+        The folder of the cache, instead of the user's cache directory.
 
     Returns
     -------

@@ -60,7 +60,7 @@ class Recipe:
     name, summary : str
     build : callable
         Takes ``image_shape``, ``num_classes`` (None without a condition) and ``seed``, and keyword-only options; returns a
-        Keras model. It imports Keras when it is called, so reading a recipe does not.
+        Keras model. It imports Keras only when it is called, so that recipes can be read without Keras.
     quick, full : Budget
         The two profiles: minutes on two cores, and what the shipped weights were trained with.
     batch_size : int

@@ -28,7 +28,7 @@ def gradient_noise(
         Number of lattice cells along each axis. The noise is periodic: it can be tiled without a seam.
     rng : numpy.random.Generator or int
     octaves : int
-        Number of noises that are added. Each has half the amplitude and twice the frequency of the one before.
+        Number of noises that are added. Each has half the amplitude and twice the frequency of the previous one.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def gradient_noise(
     TypeError
         If a number is not an integer, or a pair is not a sequence.
     ValueError
-        If a number is smaller than 1, or a pair has another length.
+        If a number is smaller than 1, or a pair does not have two numbers.
 
     References
     ----------

@@ -31,8 +31,8 @@ Logs = dict[str, Any] | None
 class TimeBudget(keras.callbacks.Callback):
     """Stop ``fit`` after the first step that ends later than ``seconds`` of wall time.
 
-    The time starts with the training, so compiling the first step counts. Time in which the process was stopped does not:
-    see :class:`imggen_lib.training.clock.Clock`.
+    The time starts with the training, so it includes compiling the first step. It does not include time in which the
+    process was stopped: see :class:`imggen_lib.training.clock.Clock`.
 
     Parameters
     ----------

@@ -162,11 +162,11 @@ def duration(
     profile : {"quick", "full"}
         Which budget of the recipe.
     dataset : imggen_lib.datasets.Dataset, optional
-        Instead of the dataset of the profile.
+        The data, instead of the dataset of the profile.
     num_steps : int
         Steps to measure, after two that are compiled.
     seconds : float
-        Stop measuring after so long, if at least one step was measured.
+        Stop measuring after this time, if at least one step was measured.
 
     Returns
     -------

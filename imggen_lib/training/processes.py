@@ -46,7 +46,7 @@ _LOST = re.compile(r"gloo|nccl|connection (closed|reset|refused)|coordination se
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """The place of this process among all processes of a training.
+    """The number of this process among all processes of a training, and the address of process 0.
 
     Attributes
     ----------
@@ -79,13 +79,14 @@ def place(
     Parameters
     ----------
     coordinator : str, optional
-        ``HOST:PORT`` of process 0; of a list with commas, the first. Or ``KERAS_DISTRIBUTION_JOB_ADDRESSES``.
+        ``HOST:PORT`` of process 0, or a list with commas, of which the first is used. Or
+        ``KERAS_DISTRIBUTION_JOB_ADDRESSES``.
     num_processes : int, optional
         Or ``KERAS_DISTRIBUTION_NUM_PROCESSES``.
     process_id : int, optional
         From 0 to ``num_processes - 1``. Or ``KERAS_DISTRIBUTION_PROCESS_ID``.
     environment : mapping, optional
-        Instead of ``os.environ``.
+        The environment, instead of ``os.environ``.
 
     Returns
     -------

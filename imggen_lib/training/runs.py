@@ -82,7 +82,7 @@ def run(
     output : path_like, optional
         A ``.keras`` or ``.npz`` file; see :mod:`imggen_lib.pretrained`. Without it nothing is written.
     dataset : str or Dataset, optional
-        Instead of the dataset of the profile.
+        The data, instead of the dataset of the profile.
     profile : {"quick", "full"}
         Which budget of the recipe.
     seconds : float, optional

@@ -118,6 +118,17 @@ def test_the_keyboard_alone_searches_and_the_search_finds(tab):
     assert any("gan" in link for link in tab.eval_on_selector_all("ul.search li a", "links => links.map(a => a.href)"))
 
 
+def test_the_search_of_a_book_opened_from_disk_finds_without_failed_requests(chromium):
+    tab = chromium.new_page()
+    errors = []
+    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.goto(f"{(HTML / 'search.html').as_uri()}?q=watermark")
+    tab.wait_for_selector("ul.search li a", timeout=20_000)
+    tab.wait_for_timeout(1000)
+    tab.close()
+    assert errors == []
+
+
 def test_the_keyboard_alone_opens_a_solution(tab, address):
     tab.goto(f"{address}/chapters/convolution/sliding_sums.html")
     body = "document.querySelector('.solution.dropdown > section').checkVisibility({visibilityProperty: true})"
