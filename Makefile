@@ -74,6 +74,7 @@ bench: $(SETUP) ## run the benchmarks on an idle machine: seven hours; a stopped
 	$(BIN)/python benchmarks/gan_time_to_quality.py
 	$(BIN)/python benchmarks/families.py
 	$(BIN)/python benchmarks/equal_time.py
+	$(BIN)/python benchmarks/attention.py
 	$(BIN)/python benchmarks/dit.py
 	$(BIN)/python benchmarks/tokens.py
 	$(BIN)/python benchmarks/latent.py

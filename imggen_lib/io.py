@@ -49,7 +49,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     Parameters
     ----------
     path : path_like
-        The file to write. Its folder must exist.
+        The file to write. Its folder must exist. If it is a symbolic link, the file that it points to is written.
 
     Yields
     ------
@@ -80,6 +80,8 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     'new'
     """
     path = Path(path)
+    if path.is_symlink():  # os.replace would replace the link itself
+        path = path.resolve()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist: create it, or choose another folder")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{threading.get_ident()}{path.suffix}")

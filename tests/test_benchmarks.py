@@ -19,6 +19,7 @@ sys.path.append(str(ROOT / "benchmarks"))
 import dit  # noqa: E402
 import equal_time  # noqa: E402
 import families  # noqa: E402
+import attention  # noqa: E402
 import latent  # noqa: E402
 import leaderboard  # noqa: E402
 import marble_race  # noqa: E402
@@ -292,6 +293,37 @@ def test_table_of_marbles_states_baselines_seeds_and_what_time_is(tmp_path, few_
     assert "on tiny, 2 cores: median (minimum to maximum) of 3 seeds, chosen beforehand." in text
     assert "with as many images it is 0.24 for a fitted Gaussian and 0.013 for real images." in text
     assert text.count("| 1.30 (0.30 to 2.30) | 0.25 |") == len(runners)
+
+
+# Attention and convolution
+
+
+def test_features_of_the_transformer_do_not_depend_on_the_batch_and_depend_on_positions():
+    network = attention.transformer_features(width=16, depth=1)
+    images = np.random.default_rng(0).random((3, *attention.SHAPE), dtype=np.float32)
+    together = network.predict(images, verbose=0)
+    np.testing.assert_allclose(network.predict(images[1:2], verbose=0)[0], together[1], atol=1e-5)
+    next(weight for weight in network.weights if "positions" in weight.path).assign_add(
+        np.random.default_rng(1).standard_normal((49, 16))
+    )
+    shifted = network.predict(np.roll(images, 4, axis=2), verbose=0)
+    assert np.abs(shifted - network.predict(images, verbose=0)).max() > 1e-3
+
+
+@pytest.mark.parametrize("key", attention.NETWORKS)
+def test_error_of_an_untrained_classifier_is_about_nine_tenths(key):
+    runner = attention.ClassifierRunner(key, seed=0, num_steps=10)
+    assert runner.model.num_classes == 10
+    assert 80 < attention.error(runner, 500) < 100
+
+
+def test_table_of_attention_and_convolution_states_seeds_and_times(tmp_path):
+    curves = {str(seed): [[15, 30, 12.0 + seed], [30, 60, 11.0]] for seed in attention.SEEDS}
+    result = {"seconds_per_step": 0.5, "batch_size": 64, "machine": "tiny, 2 cores", "commit": "abc1234", "curves": curves}
+    attention.write(tmp_path / "table.md", dict.fromkeys(attention.NETWORKS, result), 10_000, (15, 30))
+    text = (tmp_path / "table.md").read_text()
+    assert "Percentage of 10,000 test images" in text and "median (minimum to maximum) of 3 seeds" in text
+    assert text.count("| 13.0 (12.0 to 14.0) | 11.0 |") == 2
 
 
 # The leaderboard

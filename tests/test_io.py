@@ -27,6 +27,16 @@ def test_atomic_write_keeps_the_old_file_when_the_block_raises(tmp_path, error):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_atomic_write_keeps_a_symbolic_link_and_writes_its_target(tmp_path):
+    target, link = tmp_path / "target.txt", tmp_path / "link.txt"
+    link.symlink_to("target.txt")
+    for content in ("first", "second"):  # the target is created, then replaced
+        with io.atomic_write(link) as temporary:
+            temporary.write_text(content)
+        assert link.is_symlink() and target.read_text() == content
+    assert sorted(tmp_path.iterdir()) == [link, target]
+
+
 def test_atomic_write_names_a_missing_folder(tmp_path):
     with (
         pytest.raises(FileNotFoundError, match=r"folder .*nowhere does not exist"),
