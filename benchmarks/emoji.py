@@ -210,7 +210,7 @@ def sheet(name: str, scale: Scale) -> PIL.Image.Image:
 
 
 def tables(board: dict[str, Any]) -> str:
-    """Return the three tables as Markdown."""
+    """Return the tables as Markdown. The third is left out as long as no model that generates scenes is measured."""
     scale = Scale(**board["scale"])
     lines = [f"Accuracy of `emoji_recogniser` on {scale.scenes:,} real scenes of each part.", ""]
     lines += ["| part | " + " | ".join(ATTRIBUTES) + " |", "|---|" + "---:|" * len(ATTRIBUTES)]
@@ -222,7 +222,14 @@ def tables(board: dict[str, Any]) -> str:
         label = f"`{name}`" if name in AUTOENCODERS else name
         codes = f"{values['used']} of {values['codes']} | {values['perplexity']:.0f}" if "codes" in values else " | "
         lines.append(f"| {label} | {values['psnr']:.1f} | {codes} |")
-    lines += [
+    if board["models"]:
+        lines += text_to_image_table(board, scale)
+    return "\n".join(lines) + "\n"
+
+
+def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
+    """Return the lines of the third table."""
+    lines = [
         "",
         f"Text to image: {scale.samples} samples for each of {scale.captions} captions of each part, guidance scale "
         f"{scale.guidance:g}. *Fraction*: the share of samples with noun, colour, count and style right "
@@ -243,7 +250,7 @@ def tables(board: dict[str, Any]) -> str:
             )
     seconds = [f"`{name}` {result['seconds_for_16']:.1f} s" for name, result in board["models"].items()]
     lines += ["", f"Sixteen samples take, on {board['machine']}: {', '.join(seconds)}."]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

@@ -70,8 +70,6 @@ class GenerativeModel(keras.Model):
     #: What the model is trained for: :func:`imggen_lib.evaluation.evaluate` chooses its measures by it.
     task: ClassVar[str] = "generation"
     average: MovingAverage | None = None
-    #: Shape of the latents or tokens that training accepts instead of images, if the family has them.
-    code_shape: tuple[int, ...] | None = None
 
     def __init__(self, *, num_classes: int | None = None, **options: Any) -> None:
         # Losses are computed in single precision, also where the networks inside use mixed precision.
@@ -113,6 +111,11 @@ class GenerativeModel(keras.Model):
             Whether weights are updated from this loss.
         """
         raise NotImplementedError(f"{type(self).__name__} does not define generative_loss")
+
+    @property
+    def code_shape(self) -> tuple[int, ...] | None:
+        """Shape of the latents or tokens that training accepts instead of images, if the family has them."""
+        return None
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
