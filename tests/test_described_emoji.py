@@ -77,7 +77,8 @@ def test_recogniser_reads_rendered_scenes_of_held_out_combinations():
         images = composed_emoji.render(wanted, rng=6)
         found = evaluation.scene_matches(images, wanted)
         # Of 100 scenes, at chance fewer than one would be right in everything.
-        assert found["all"].mean() > 0.5 and found["count"].mean() > 0.8
+        assert found["all"].mean() > 0.3 and found["noun"].mean() > 0.5
+        assert found["count"].mean() > 0.9 and found["colour"].mean() > 0.9
         assert evaluation.scene_matches(images, wanted[1:] + wanted[:1])["all"].mean() < 0.1
 
 
