@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
 from imggen_lib import metrics, pretrained
-from imggen_lib.datasets import CLOTHES, Dataset, marble_captions
+from imggen_lib.datasets import CLOTHES, Dataset, captioned_emoji, composed_emoji, described_emoji, marble_captions
 from imggen_lib.descriptors import image_statistics
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from imggen_lib.models import AttributeClassifier, Classifier, GenerativeModel
 
 __all__ = [
-    "FEATURE_SPACES", "Evaluation", "Score", "caption_matches", "classifier", "evaluate", "features",
-    "measures", "minimum_images", "score",
+    "FEATURE_SPACES", "Evaluation", "Score", "caption_matches", "classifier", "emoji_recogniser", "evaluate", "features",
+    "measures", "minimum_images", "scene_matches", "score",
 ]  # fmt: skip
 
 #: The feature spaces by name: see :func:`features`.
@@ -41,8 +41,8 @@ INCEPTION_BATCH = 64
 
 #: The k of density and coverage: distances to the k-th nearest real image.
 NEIGHBOURS = 5
-#: Images that :func:`evaluate` generates, and images for each kind of caption.
-NUM_IMAGES, NUM_CAPTIONED = 5000, 500
+#: Images that :func:`evaluate` generates, and images for each kind of caption: of marbles, of scenes of emoji.
+NUM_IMAGES, NUM_CAPTIONED, NUM_SCENES = 5000, 500, 100
 #: Guidance scale with which captions are evaluated.
 GUIDANCE_SCALE = 2.0
 
@@ -426,6 +426,52 @@ def caption_matches(images: ArrayLike, choices: ArrayLike) -> NDArray[np.bool_]:
     return predicted == requested
 
 
+@functools.cache
+def emoji_recogniser() -> AttributeClassifier:
+    """Return the shipped classifier of the attributes of scenes of emoji, which has seen all combinations.
+
+    Examples
+    --------
+    >>> emoji_recogniser().counts[:3]
+    (377, 8, 2)
+    """
+    return pretrained.load("emoji_recogniser")
+
+
+def scene_matches(images: ArrayLike, descriptions: Sequence[composed_emoji.Description]) -> dict[str, NDArray[np.bool_]]:
+    """Return what images of scenes show of their descriptions, according to :func:`emoji_recogniser`.
+
+    The recogniser makes mistakes on real images, too. Compare with its rate on images of
+    :func:`imggen_lib.datasets.composed_emoji.render`.
+
+    Parameters
+    ----------
+    images : array_like
+        ``(n, 64, 64, 3)`` in [0, 1].
+    descriptions : sequence of Description
+        What was requested, one for each image.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        bool ``(n,)`` for "noun", "colour", "count", "style", "position" and "all"; see
+        :func:`imggen_lib.datasets.described_emoji.matches`.
+
+    Raises
+    ------
+    ValueError
+        If the images have another shape or values outside [0, 1], or there is not one description for each.
+
+    Examples
+    --------
+    >>> wanted = composed_emoji.parse("two blue octopuses")
+    >>> images = composed_emoji.render([wanted] * 20, rng=0)
+    >>> bool(scene_matches(images, [wanted] * 20)["count"].mean() > 0.8)
+    True
+    """
+    return described_emoji.matches(emoji_recogniser().predict_attributes(images), descriptions)
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """The measured quality of a trained model.
@@ -448,8 +494,8 @@ class Evaluation:
 def evaluate(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> Evaluation:
     """Measure the quality of a trained model, by the measure for its task.
 
-    Classifiers: accuracy on the test images. Models conditioned on captions of marbles: the share of attributes that
-    their samples show, for captions of the training set and for held-out ones. Other generative models: the
+    Classifiers: accuracy on the test images. Models conditioned on captions: the share of attributes that their samples
+    show, for captions of the training set and for held-out ones. Other generative models: the
     score of 5,000 samples (of as many as there are training images, if these are fewer).
 
     Parameters
@@ -477,7 +523,7 @@ def evaluate(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> Evaluati
         return Evaluation({"accuracy": float(correct.mean())}, text)
     if model.task == "attributes":
         return _evaluate_attributes(model, dataset)
-    if dataset.condition.vocabulary in _EXAMS and model.num_classes is not None:
+    if dataset.condition.kind == "captions" and model.num_classes is not None:
         return _evaluate_captions(model, dataset, seed)
     found = score(model.sample(min(NUM_IMAGES, len(dataset.x_train)), seed=seed), dataset)
     values = ("distance", "baseline", "kernel_distance", "kernel_baseline")
@@ -498,7 +544,7 @@ def _evaluate_attributes(model: AttributeClassifier, dataset: Dataset) -> Evalua
 def _evaluate_captions(model: GenerativeModel, dataset: Dataset, seed: int) -> Evaluation:
     values: dict[str, Any] = {}
     parts = []
-    exams = _EXAMS[str(dataset.condition.vocabulary)](seed)
+    exams = _EXAMS[dataset.condition.vocabulary or ""](seed)
     for name, (rows, shown_in) in exams.items():
         shown = shown_in(model.sample(len(rows), seed=seed, labels=rows, guidance_scale=GUIDANCE_SCALE))
         values[f"{name} attributes"], values[f"{name} captions"] = float(shown.mean()), float(shown.all(axis=1).mean())
@@ -520,5 +566,19 @@ def _exam_of_marbles(seed: int) -> dict[str, _Exam]:
     return exams
 
 
+def _exam_of_scenes(seed: int) -> dict[str, _Exam]:
+    exams: dict[str, _Exam] = {}
+    for part in composed_emoji.PARTS:
+        descriptions = composed_emoji.sample_descriptions(NUM_SCENES, rng=seed, part=part)
+        rows = captioned_emoji.encode([composed_emoji.compose(description) for description in descriptions])
+        exams["training" if part == "train" else f"held-out {part}"] = rows, functools.partial(_stated, descriptions)
+    return exams
+
+
+def _stated(descriptions: Sequence[composed_emoji.Description], images: NDArray[np.float32]) -> NDArray[np.bool_]:
+    found = scene_matches(images, descriptions)
+    return np.stack([found[name] for name in ("noun", "colour", "count", "style")], axis=1)
+
+
 #: The evaluations of captions, by the module that encodes them.
-_EXAMS = {"marble_captions": _exam_of_marbles}
+_EXAMS = {"marble_captions": _exam_of_marbles, "captioned_emoji": _exam_of_scenes}

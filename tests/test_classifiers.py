@@ -72,6 +72,32 @@ def attribute_classifier():
     return models.AttributeClassifier(models.image_features((8, 8, 1), 8, filters=(8, 8)), (2, 3))
 
 
+def scene_network(side=16):
+    return models.scene_features((side, side, 3), 8, filters=(4, 6), halvings=1, queries=2)
+
+
+def test_attention_pooling_is_the_weighted_sum_of_the_formula():
+    network = scene_network()
+    images = np.random.default_rng(0).random((2, 16, 16, 3), dtype=np.float32)
+    inside = keras.Model(network.input, [network.get_layer("scores").input, network.get_layer("pooled").output])
+    features, pooled = (np.asarray(x) for x in inside(images))
+    bias = np.random.default_rng(1).normal(size=(64, 2)).astype(np.float32)
+    network.get_layer("position").bias.assign(bias)
+    scores = features @ np.asarray(network.get_layer("scores").kernel) + bias
+    weights = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    expected = np.einsum("npq,npc->nqc", weights, features)
+    np.testing.assert_allclose(np.asarray(inside(images)[1]), expected, rtol=1e-4, atol=1e-6)
+    assert not np.allclose(pooled, expected, rtol=1e-2)  # the bias, 0 at first, has an effect
+
+
+def test_features_of_a_scene_do_not_depend_on_the_position_before_the_bias_is_trained():
+    image = np.zeros((1, 32, 32, 3), np.float32)
+    image[:, 8:12, 8:12] = np.random.default_rng(0).random((4, 4, 3))
+    network = scene_network(32)
+    here, there = (np.asarray(network(x)) for x in (image, np.roll(image, (8, 12), axis=(1, 2))))
+    np.testing.assert_allclose(here, there, rtol=1e-4, atol=1e-6)
+
+
 def test_probabilities_of_each_attribute_add_up_to_one(attribute_classifier):
     log_probabilities = ops.convert_to_numpy(attribute_classifier(random_images(4)))
     for group in (log_probabilities[:, :2], log_probabilities[:, 2:]):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imggen_lib import datasets, models
+from imggen_lib import datasets, evaluation, models
 from imggen_lib.datasets import composed_emoji, described_emoji
 from imggen_lib.datasets.composed_emoji import parse
 
@@ -69,6 +69,17 @@ def test_dataset_has_all_kinds_of_held_out_combinations_in_both_parts():
         kinds = {kind for item in images.descriptions for kind in composed_emoji.held_out_kinds(item)}
         assert kinds == {"style", "colour", "pair"}
     assert len(scenes.condition.names) == scenes.condition.size == sum(described_emoji.COUNTS)
+
+
+def test_recogniser_reads_rendered_scenes_of_held_out_combinations():
+    for part in composed_emoji.PARTS:
+        wanted = composed_emoji.sample_descriptions(100, rng=5, part=part)
+        images = composed_emoji.render(wanted, rng=6)
+        found = evaluation.scene_matches(images, wanted)
+        # Of 100 scenes, at chance fewer than one would be right in everything.
+        assert found["all"].mean() > 0.3 and found["noun"].mean() > 0.5
+        assert found["count"].mean() > 0.9 and found["colour"].mean() > 0.9
+        assert evaluation.scene_matches(images, wanted[1:] + wanted[:1])["all"].mean() < 0.1
 
 
 def test_labels_of_a_classifier_are_decoded_with_minus_one_for_missing_attributes():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from imggen_lib import datasets, evaluation, io, metrics, pretrained, recipes
+from imggen_lib import datasets, evaluation, io, metrics, models, pretrained, recipes
 from imggen_lib.datasets import marble_captions
 
 #: Shipped models, each loaded once: no test changes them.
@@ -35,8 +35,12 @@ def test_shipped_model_loads_fits_its_record_and_does_its_task(name):
     model = shipped(name)
     assert model.image_shape == dataset.image_shape
     if model.task == "attributes":
-        correct = model.predict_attributes(dataset.x_test) == marble_captions.decode(dataset.y_test)
-        assert correct.all(axis=1).mean() > 0.9
+        truth = model.decode_labels(dataset.y_test[:300])
+        correct = model.predict_attributes(dataset.x_test[:300]) == truth
+        assert correct[truth >= 0].mean() > (0.97 if name == "marble_classifier" else 0.85)
+    elif isinstance(model, models.Autoencoder):
+        images = dataset.x_test[:32]
+        assert np.mean((model.reconstruct(images) - images) ** 2) < 0.05 * images.var()
     elif model.task == "classification":
         assert (model.predict_proba(dataset.x_test).argmax(axis=1) == dataset.y_test).mean() > 0.9
     else:

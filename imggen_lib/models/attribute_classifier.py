@@ -8,13 +8,90 @@ from typing import Any, ClassVar
 
 import keras
 import numpy as np
-from keras import ops
+from keras import layers, ops
 from numpy.typing import ArrayLike, NDArray
 
 from imggen_lib import _validation as validate
-from imggen_lib.models.classifier import LinearClassifier
+from imggen_lib.models.classifier import LinearClassifier, feature_map
 
-__all__ = ["AttributeClassifier"]
+__all__ = ["AttributeClassifier", "scene_features"]
+
+
+def scene_features(
+    image_shape: Sequence[int],
+    feature_dim: int = 256,
+    *,
+    filters: Sequence[int] = (32, 64, 128, 128, 160),
+    halvings: int = 3,
+    queries: int = 8,
+    dropout: float = 0.1,
+    noise: float = 0.0,
+    name: str = "features",
+) -> keras.Model:
+    r"""Build a network that turns an image of several objects into a feature vector, by attention pooling of a feature map.
+
+    A convolutional network turns the image into a map of features :math:`x_p` at positions p. Each query q has weights
+    :math:`w_{qp} = \operatorname{softmax}_p(a_q^T x_p + b_{qp})` over the positions, and pools :math:`\sum_p w_{qp} x_p`.
+    The bias b lets a query prefer a side of the image. The features of an object are the same at every position, so it is
+    learned once for all positions.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``, any size.
+    feature_dim : int
+        Length of the feature vector.
+    filters : sequence of int
+        Channels of each stage.
+    halvings : int
+        How many stages, from the first one on, halve the size.
+    queries : int
+        Number of queries.
+    dropout : float
+        Fraction of the pooled values that are dropped in training.
+    noise : float
+        Standard deviation of Gaussian noise that is added to the images in training.
+
+    Returns
+    -------
+    keras.Model
+        From images in [0, 1] to features ``(n, feature_dim)``, which are at least 0.
+
+    Raises
+    ------
+    ValueError
+        If ``image_shape`` is not the shape of an image.
+
+    References
+    ----------
+    Ilse, Tomczak and Welling, "Attention-based deep multiple instance learning", ICML 2018.
+
+    Examples
+    --------
+    >>> scene_features((64, 64, 3), 32, queries=2).output_shape
+    (None, 32)
+    """
+    image = keras.Input(validate.image_shape(image_shape), name="image")
+    x = feature_map(layers.GaussianNoise(noise)(image) if noise else image, filters, halvings)
+    x = layers.Reshape((-1, filters[-1]))(x)
+    scores = layers.Dense(queries, use_bias=False, name="scores")(x)
+    scores = layers.Softmax(axis=1, dtype="float32")(PositionBias(name="position")(scores))
+    pooled = layers.Dot(axes=1, name="pooled")([scores, x])
+    x = layers.Dropout(dropout)(layers.Flatten()(pooled))
+    return keras.Model(image, layers.Dense(feature_dim, activation="relu", name="dense", dtype="float32")(x), name=name)
+
+
+@keras.saving.register_keras_serializable(package="imggen_lib")
+class PositionBias(layers.Layer):
+    """Adds a learned number for each position and channel to a sequence ``(n, positions, channels)``."""
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Create the numbers, which begin as 0."""
+        self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
+
+    def call(self, x: Any) -> Any:
+        """Return the sum, of the same shape."""
+        return x + self.bias
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")

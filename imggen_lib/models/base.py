@@ -112,14 +112,21 @@ class GenerativeModel(keras.Model):
         """
         raise NotImplementedError(f"{type(self).__name__} does not define generative_loss")
 
+    @property
+    def code_shape(self) -> tuple[int, ...] | None:
+        """Shape of the latents or tokens that training accepts instead of images, if the family has them."""
+        return None
+
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """Return :meth:`generative_loss`; in training, also update the moving average. Keras calls it in every step."""
         condition = None if self.num_classes is None else self._condition_tensor(y)
-        # Data may be float64, and `fit` takes grey images without an axis of channels.
-        images = ops.cast(x, "float32")
-        images = ops.expand_dims(images, -1) if len(images.shape) == 3 == len(self.image_shape) else images
+        images = x
+        if tuple(x.shape[1:]) != self.code_shape:
+            # Data may be float64, and `fit` takes grey images without an axis of channels.
+            images = ops.cast(x, "float32")
+            images = ops.expand_dims(images, -1) if len(images.shape) == 3 == len(self.image_shape) else images
         loss = self.generative_loss(images, condition, training=training)
         if training and self.average is not None:
             self.average.update(self.ema_source)
@@ -280,10 +287,11 @@ class GenerativeModel(keras.Model):
         if array.dtype.name == "bfloat16":  # not one of NumPy's own types
             array = array.astype(np.float32)
         shape = self.image_shape
-        is_image = len(shape) == 3  # a GAN may also model points, which have any values
+        is_code = array.shape[1:] == self.code_shape
+        is_image = len(shape) == 3 and not is_code  # a GAN may also model points, which have any values
         if is_image and (array.dtype.kind != "f" or array.size == 0 or (array < 0).any() or (array > 1).any()):
             validate.image(array, name, ndim=(3, 4))  # raises the right error; NaN passes, and StopIfDiverged reports it
-        if array.shape[1:] != shape and (*array.shape[1:], 1) != shape:
+        if not is_code and array.shape[1:] != shape and (*array.shape[1:], 1) != shape:
             raise ValueError(
                 f"{name} has the shape {array.shape}; expected (n, {', '.join(map(str, shape))}): resize or crop the "
                 "images, or build the model for their shape"

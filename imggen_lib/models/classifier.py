@@ -63,13 +63,19 @@ def image_features(
     ((None, 64), (None, 64))
     """
     image = keras.Input(validate.image_shape(image_shape), name="image")
-    x = layers.GaussianNoise(noise)(image) if noise else image
+    x = feature_map(layers.GaussianNoise(noise)(image) if noise else image, filters, halvings)
+    x = layers.Dropout(dropout)(layers.Flatten()(x))
+    return keras.Model(image, layers.Dense(feature_dim, activation="relu", name="dense", dtype="float32")(x), name=name)
+
+
+def feature_map(image: Any, filters: Sequence[int], halvings: int) -> Any:
+    """Return the output of convolutions with batch normalisation and ReLU; the first ``halvings`` have a stride of 2."""
+    x = image
     for stage, count in enumerate(filters):
         strides = 2 if stage < halvings else 1
         x = layers.Conv2D(count, 3, strides=strides, padding="same", use_bias=False, name=f"conv_{stage}")(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9, name=f"norm_{stage}")(x))
-    x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(image, layers.Dense(feature_dim, activation="relu", name="dense", dtype="float32")(x), name=name)
+    return x
 
 
 class LinearClassifier(keras.Model):

@@ -45,15 +45,15 @@ def _build_emoji_recogniser(
     num_classes: int,
     seed: int,
     *,
-    feature_dim: int = 256,
-    filters: Sequence[int] = (32, 64, 128, 128, 192),
+    feature_dim: int = 384,
+    filters: Sequence[int] = (32, 64, 128, 128, 160),
     noise: float = 0.05,
 ) -> AttributeClassifier:
     """Build a classifier of the attributes of a scene. Noise in training makes it less sensitive to generated textures."""
     from imggen_lib import models
     from imggen_lib.datasets import described_emoji
 
-    features = models.image_features(image_shape, feature_dim, filters=filters, halvings=4, noise=noise)
+    features = models.scene_features(image_shape, feature_dim, filters=filters, noise=noise)
     return models.AttributeClassifier(features, described_emoji.COUNTS)
 
 
@@ -85,7 +85,7 @@ RECIPES = (
         "Classifier of nouns, colours, counts, arrangement and style of a scene of emoji; it evaluates captions",
         _build_emoji_recogniser,
         quick=Budget("described_emoji", 300),
-        full=Budget("described_emoji", 8000),
+        full=Budget("described_emoji", 10000),
         batch_size=64,
         learning_rate=2e-3,
         mixed_precision=True,

@@ -155,7 +155,7 @@ RECIPES = (
         "Autoencoder of scenes of emoji, 64x64 in colour, for emoji_diffusion",
         _build_autoencoder,
         quick=Budget("composed_emoji", 300),
-        full=Budget("composed_emoji", 8000),
+        full=Budget("composed_emoji", 5000),
         batch_size=32,
         learning_rate=1e-3,
         options={"filters": (48, 96), "latent_channels": 4},

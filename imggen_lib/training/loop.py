@@ -24,6 +24,7 @@ from imggen_lib.training.callbacks import (
     StopTogether,
     TimeBudget,
 )
+from imggen_lib.training.encoded import Encoded
 
 __all__ = ["Batches", "fit"]
 
@@ -171,9 +172,10 @@ def fit(
         return True
     stop = before + _ENOUGH if num_steps is None else num_steps
     part = (processes.index(), processes.count())
-    batches = Batches(
-        dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed, start=before, stop=stop, part=part
-    )
+    images: Any = dataset.x_train
+    if not getattr(model, "train_autoencoder", True):
+        images = Encoded(images, model.autoencoder.encode)
+    batches = Batches(images, dataset.y_train, batch_size=batch_size, seed=seed, start=before, stop=stop, part=part)
     stop_on_signal, stop_if_diverged = StopOnSignal(), StopIfDiverged()
     counter = StepCounter(record, batch_size=batch_size, steps_per_epoch=batches.steps_per_epoch)
     every_step: list[keras.callbacks.Callback] = [*callbacks, counter]

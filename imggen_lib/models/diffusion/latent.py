@@ -69,6 +69,11 @@ class LatentDiffusion(RectifiedFlow):
         """Height, width and channels of the images."""
         return self.autoencoder.image_shape
 
+    @property
+    def code_shape(self) -> tuple[int, ...] | None:
+        """Shape of the latents, which training accepts instead of images if the autoencoder is not trained."""
+        return None if self.train_autoencoder else self.autoencoder.latent_shape
+
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the loss of the flow in the latents, and that of the autoencoder if it is trained."""
         loss = super().generative_loss(images, condition, training=training)
@@ -77,7 +82,9 @@ class LatentDiffusion(RectifiedFlow):
         return loss
 
     def to_data(self, images: Any) -> Any:
-        """Return the scaled latents of images."""
+        """Return the scaled latents of images. Latents, which training computes once, are returned as they are."""
+        if tuple(images.shape[1:]) == self.code_shape:
+            return images
         return self.autoencoder.encode_tensor(images)
 
     def to_images(self, data: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -168,12 +168,17 @@ class TokenPrior(GuidedModel):
         """Number of codes."""
         return self.autoencoder.num_codes
 
+    @property
+    def code_shape(self) -> tuple[int, ...] | None:
+        """Shape of the tokens, which training accepts instead of images if the autoencoder is not trained."""
+        return None if self.train_autoencoder else self.token_shape
+
     def generative_loss(self, images: Any, condition: Any, *, training: bool) -> Any:
         """Return the cross-entropy in nats per predicted token; plus the autoencoder's loss if it is trained as well."""
         if self.train_autoencoder:
             of_autoencoder, terms, tokens = self.autoencoder.token_loss(images, training=training)
         else:
-            tokens = self.autoencoder.tokens_of(images)
+            tokens = images if tuple(images.shape[1:]) == self.code_shape else self.autoencoder.tokens_of(images)
         tokens = ops.reshape(tokens, (-1, math.prod(self.token_shape)))
         if training:
             condition = drop_condition(condition, self.label_dropout, self.noise)

@@ -1,0 +1,257 @@
+"""Quality of the shipped models of emoji: recogniser, autoencoders, and text to image. Takes about two hours.
+
+The script writes three tables. The first has the accuracy of the recogniser on real scenes, for the captions of the
+training part and of the three held-out parts. The second has reconstructions of icons in styles in which no training scene
+shows them: the peak signal-to-noise ratio over the pixels that are not white, beside that of the nearest icon of the
+training scenes.
+
+The third has text to image. Each model generates four samples for each caption of each part. The recogniser decides which
+of them show noun, colour, count and style as requested, and all of them together. It makes mistakes on real images, too.
+Therefore shares are also given as fractions of its rate on real images of the same captions, with 95 % intervals from
+resampled captions. The distance of a sample to a real image of the caption, in the recogniser's features, is given beside
+the distance of the nearest training image to that real image, which is the best value that copying could reach.
+
+The script writes ``emoji.md`` and ``emoji.json`` beside this file, and for each model a sheet of 100 samples with their
+captions into ``_build/benchmarks``. ``--models emoji_tokens`` measures only that model and keeps the rows of the others.
+``--captions 100`` measures fewer captions of each part; the table states how many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import textwrap
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import race
+import tqdm
+from numpy.typing import NDArray
+
+import imggen_lib
+from imggen_lib import datasets, evaluation, io, metrics, pretrained
+from imggen_lib.datasets import captioned_emoji, composed_emoji
+from imggen_lib.datasets.composed_emoji import Description, Group
+
+Array = NDArray[Any]
+FOLDER = Path(__file__).parent
+MODELS = ("emoji_diffusion", "emoji_tokens")
+AUTOENCODERS = ("emoji_autoencoder", "emoji_token_autoencoder")
+ATTRIBUTES = ("noun", "colour", "count", "style", "all", "position")
+PART_NAMES = {"train": "training", "style": "held-out style", "colour": "held-out colour", "pair": "held-out pair"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How much is measured: captions of each part, samples of each, real scenes for the recogniser, icons, guidance."""
+
+    captions: int = 300
+    samples: int = 4
+    scenes: int = 1000
+    icons: int = 300
+    training_scenes: int = 20_000
+    guidance: float = evaluation.GUIDANCE_SCALE
+
+
+TRIAL = Scale(captions=3, samples=2, scenes=20, icons=5, training_scenes=40)
+
+
+def main() -> None:
+    """Measure, then write the values, the tables and the sheets."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, help="measure only these models and keep the other rows")
+    parser.add_argument("--captions", type=int, default=Scale.captions, help="captions of each part (default: %(default)s)")
+    parser.add_argument("--trial", action="store_true", help=race.TRIAL_HELP)
+    arguments = parser.parse_args()
+    imggen_lib.configure_process()
+    scale = TRIAL if arguments.trial else Scale(captions=arguments.captions)
+    sheets = race.RESULTS / "trial" if arguments.trial else race.RESULTS
+    sheets.mkdir(parents=True, exist_ok=True)
+    path = (sheets if arguments.trial else FOLDER) / "emoji.json"
+    board: dict[str, Any] = json.loads(path.read_text()) if path.is_file() and arguments.models else {"models": {}}
+    if not arguments.models:
+        board["recogniser"] = recogniser_accuracy(scale)
+        board["autoencoders"] = reconstructions(scale)
+    for name in arguments.models or [name for name in MODELS if name in pretrained.names()]:
+        board["models"][name] = text_to_image(name, scale)
+        sheet(name, scale).save(sheets / f"{name}-captions.png")
+    board["scale"] = dataclasses.asdict(scale)
+    board["machine"] = race.machine()
+    with io.atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(board, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(tables(board), encoding="utf-8")
+
+
+# The recogniser
+
+
+def recogniser_accuracy(scale: Scale) -> dict[str, dict[str, float]]:
+    """Return the share of real scenes in which the recogniser finds each attribute, and all of them, for each part."""
+    found = {}
+    for part in composed_emoji.PARTS:
+        wanted = composed_emoji.sample_descriptions(scale.scenes, rng=10, part=part)
+        right = evaluation.scene_matches(composed_emoji.render(wanted, rng=11), wanted)
+        found[part] = {name: float(right[name].mean()) for name in ATTRIBUTES}
+    return found
+
+
+# Reconstructions
+
+
+def reconstructions(scale: Scale) -> dict[str, dict[str, float]]:
+    """Return for each autoencoder its median peak signal-to-noise ratio on held-out icons and facts about its code."""
+    pairs = sorted(composed_emoji.held_out().styles)
+    chosen = [pairs[index] for index in np.random.default_rng(0).permutation(len(pairs))[: scale.icons]]
+    images = np.stack([icon(noun, style) for noun, style in chosen])
+    held_out = set(pairs)
+    known = [(noun, style) for noun in composed_emoji.NOUNS for style in composed_emoji.styles_of(noun)]
+    training = np.stack([icon(noun, style) for noun, style in known if (noun, style) not in held_out])
+    flat = training.reshape(len(training), -1)
+    nearest = np.stack([training[((flat - image.reshape(-1)) ** 2).sum(axis=1).argmin()] for image in images])
+    found = {"nearest training icon": {"psnr": median_ratio(images, nearest)}}
+    for name in AUTOENCODERS:
+        if name not in pretrained.names():
+            continue
+        model = pretrained.load(name)
+        found[name] = {"psnr": median_ratio(images, model.reconstruct(images))}
+        if hasattr(model, "num_codes"):
+            tokens = model.encode(datasets.load("composed_emoji").x_test[: 4 * scale.icons])
+            shares = np.bincount(tokens.reshape(-1), minlength=model.num_codes) / tokens.size
+            used = shares[shares > 0]
+            found[name] |= {
+                "codes": model.num_codes,
+                "used": len(used),
+                "perplexity": float(np.exp(-(used * np.log(used)).sum())),
+            }
+    return found
+
+
+def icon(noun: str, style: str) -> Array:
+    """Return a scene of one icon in its own colours, always at the same position and of the same size."""
+    return composed_emoji.render(Description(Group(noun), style=style), rng=0)[0]
+
+
+def median_ratio(images: Array, others: Array) -> float:
+    """Return the median over images of the peak signal-to-noise ratio over the pixels of the image that are not white."""
+    ratios = []
+    for image, other in zip(images, others, strict=True):
+        inside = image.min(axis=-1) < 0.98
+        ratios.append(-10 * np.log10(max(float(((image - other)[inside] ** 2).mean()), 1e-10)))
+    return float(np.median(ratios))
+
+
+# Text to image
+
+
+def text_to_image(name: str, scale: Scale) -> dict[str, Any]:
+    """Return for each part the shares of samples that show what their captions state, and distances in feature space."""
+    model = pretrained.load(name)
+    scenes = datasets.load("composed_emoji").x_train[: scale.training_scenes]
+    training = evaluation.emoji_recogniser().features(scenes)
+    model.sample(16, seed=0, labels=captioned_emoji.sample(16, rng=0), guidance_scale=scale.guidance)
+    begin = time.perf_counter()
+    model.sample(16, seed=0, labels=captioned_emoji.sample(16, rng=0), guidance_scale=scale.guidance)
+    found: dict[str, Any] = {"seconds_for_16": time.perf_counter() - begin, "parts": {}}
+    for part in tqdm.tqdm(composed_emoji.PARTS, desc=name):
+        wanted = composed_emoji.sample_descriptions(scale.captions, rng=20, part=part)
+        found["parts"][part] = examine(model, wanted, training, scale)
+    return found
+
+
+def examine(model: Any, wanted: Sequence[Description], training: Array, scale: Scale) -> dict[str, Any]:
+    """Return the shares, with intervals, and the median feature distances for captions of one part."""
+    repeated = [description for description in wanted for _ in range(scale.samples)]
+    rows = captioned_emoji.encode([composed_emoji.compose(description) for description in repeated])
+    samples = model.sample(len(rows), seed=1, labels=rows, guidance_scale=scale.guidance)
+    real = composed_emoji.render(repeated, rng=21)
+    shown, possible = (evaluation.scene_matches(images, repeated) for images in (samples, real))
+    result: dict[str, Any] = {}
+    for name in ATTRIBUTES:
+        rates = [np.reshape(found[name], (len(wanted), scale.samples)).mean(axis=1) for found in (shown, possible)]
+        result[name] = {"shown": float(rates[0].mean()), "real": float(rates[1].mean()), "ratio": interval(*rates)}
+    recogniser = evaluation.emoji_recogniser()
+    targets = recogniser.features(real)
+    result["distance"] = float(np.median(np.linalg.norm(recogniser.features(samples) - targets, axis=1)))
+    copies, _ = metrics.nearest_neighbours(targets[:: scale.samples], training)
+    result["copy_distance"] = float(np.median(copies))
+    return result
+
+
+def interval(shown: Array, possible: Array) -> list[float]:
+    """Return the ratio of two mean rates and its 95 % interval, from 2,000 resamples of the captions."""
+    indices = np.random.default_rng(0).integers(len(shown), size=(2000, len(shown)))
+    resampled = shown[indices].mean(axis=1) / np.maximum(possible[indices].mean(axis=1), 1e-9)
+    return [float(shown.mean() / max(possible.mean(), 1e-9)), *map(float, np.quantile(resampled, [0.025, 0.975]))]
+
+
+def sheet(name: str, scale: Scale) -> PIL.Image.Image:
+    """Return the first sample of 100 captions, 25 of each part, each with its caption below it."""
+    wanted = [item for part in composed_emoji.PARTS for item in composed_emoji.sample_descriptions(25, rng=20, part=part)]
+    captions = [composed_emoji.compose(item) for item in wanted]
+    model = pretrained.load(name)
+    images = model.sample(100, seed=1, labels=captioned_emoji.encode(captions), guidance_scale=scale.guidance)
+    canvas = PIL.Image.new("RGB", (10 * 140, 10 * 176), "white")
+    draw = PIL.ImageDraw.Draw(canvas)
+    for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        left, top = 140 * (index % 10), 176 * (index // 10)
+        tile = PIL.Image.fromarray(np.round(image * 255).astype(np.uint8)).resize((128, 128), PIL.Image.Resampling.NEAREST)
+        canvas.paste(tile, (left + 6, top))
+        draw.text((left + 6, top + 130), textwrap.fill(caption, 24), fill="black")
+    return canvas
+
+
+# Tables
+
+
+def tables(board: dict[str, Any]) -> str:
+    """Return the tables as Markdown. The third is left out as long as no model that generates scenes is measured."""
+    scale = Scale(**board["scale"])
+    lines = [f"Accuracy of `emoji_recogniser` on {scale.scenes:,} real scenes of each part.", ""]
+    lines += ["| part | " + " | ".join(ATTRIBUTES) + " |", "|---|" + "---:|" * len(ATTRIBUTES)]
+    for part, values in board["recogniser"].items():
+        lines.append(f"| {PART_NAMES[part]} | " + " | ".join(f"{values[name]:.1%}" for name in ATTRIBUTES) + " |")
+    lines += ["", f"Reconstruction of {scale.icons} icons in styles in which no training scene shows them.", ""]
+    lines += ["| | PSNR of pixels that are not white (dB) | codes used | perplexity |", "|---|---:|---:|---:|"]
+    for name, values in board["autoencoders"].items():
+        label = f"`{name}`" if name in AUTOENCODERS else name
+        codes = f"{values['used']} of {values['codes']} | {values['perplexity']:.0f}" if "codes" in values else " | "
+        lines.append(f"| {label} | {values['psnr']:.1f} | {codes} |")
+    if board["models"]:
+        lines += text_to_image_table(board, scale)
+    return "\n".join(lines) + "\n"
+
+
+def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
+    """Return the lines of the third table."""
+    lines = [
+        "",
+        f"Text to image: {scale.samples} samples for each of {scale.captions} captions of each part, guidance scale "
+        f"{scale.guidance:g}. *Fraction*: the share of samples with noun, colour, count and style right "
+        "together, divided by that of real images, with a 95 % interval. Distances in the recogniser's features: of "
+        "samples to a real image of the caption, and of the nearest training image to it.",
+        "",
+        "| model | captions | noun | colour | count | style | together | real images | fraction | distance | copy |",
+        "|---|---|" + "---:|" * 9,
+    ]
+    for name, result in board["models"].items():
+        for part, values in result["parts"].items():
+            shares = " | ".join(f"{values[attribute]['shown']:.0%}" for attribute in ("noun", "colour", "count", "style"))
+            together = values["all"]
+            ratio, low, high = together["ratio"]
+            lines.append(
+                f"| `{name}` | {PART_NAMES[part]} | {shares} | {together['shown']:.1%} | {together['real']:.1%} | "
+                f"{ratio:.1%} ({low:.1%} to {high:.1%}) | {values['distance']:.1f} | {values['copy_distance']:.1f} |"
+            )
+    seconds = [f"`{name}` {result['seconds_for_16']:.1f} s" for name, result in board["models"].items()]
+    lines += ["", f"Sixteen samples take, on {board['machine']}: {', '.join(seconds)}."]
+    return lines
+
+
+if __name__ == "__main__":
+    main()
