@@ -131,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--num-processes", type=int, metavar="N", help="number; --devices counts those of all processes")
     command.add_argument("--process-id", type=int, metavar="K", help="0 to N-1, different in each process")
+    command.add_argument(
+        "--bfloat16",
+        action=argparse.BooleanOptionalAction,
+        help="compute in bfloat16; a processor is faster with AVX512-BF16 or AMX (default: on a GPU, if the recipe allows)",
+    )
     command.add_argument("--resume", action="store_true", help="continue an interrupted training of this file")
     command.add_argument(
         "--autoencoder", metavar="MODEL|FILE", help="trained first stage of a model of tokens, whose weights it starts with"
@@ -206,7 +211,18 @@ def _train(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) is not None:
             settings[name] = getattr(arguments, name)
     dataset = arguments.dataset if arguments.images is None else _folder(arguments)
-    names = ("profile", "seconds", "seed", "devices", "coordinator", "num_processes", "process_id", "resume", "autoencoder")
+    names = (
+        "profile",
+        "seconds",
+        "seed",
+        "devices",
+        "coordinator",
+        "num_processes",
+        "process_id",
+        "resume",
+        "autoencoder",
+        "bfloat16",
+    )
     options = {name: getattr(arguments, name) for name in names}
     run = training.run(arguments.model, arguments.output, dataset=dataset, report=print, **options, **settings)
     steps, seconds = run.record["steps"], run.record["seconds"]

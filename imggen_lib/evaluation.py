@@ -494,8 +494,8 @@ class Evaluation:
 def evaluate(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> Evaluation:
     """Measure the quality of a trained model, by the measure for its task.
 
-    Classifiers: accuracy on the test images. Models conditioned on captions: the share of attributes that their samples
-    show, for captions of the training set and for held-out ones. Other generative models: the
+    Classifiers: accuracy on the test images. Models conditioned on captions of marbles or of emoji: the share of attributes
+    that their samples show, for captions of the training set and for held-out ones. Other generative models: the
     score of 5,000 samples (of as many as there are training images, if these are fewer).
 
     Parameters
@@ -523,7 +523,7 @@ def evaluate(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> Evaluati
         return Evaluation({"accuracy": float(correct.mean())}, text)
     if model.task == "attributes":
         return _evaluate_attributes(model, dataset)
-    if dataset.condition.kind == "captions" and model.num_classes is not None:
+    if dataset.condition.vocabulary in _EXAMS and model.num_classes is not None:
         return _evaluate_captions(model, dataset, seed)
     found = score(model.sample(min(NUM_IMAGES, len(dataset.x_train)), seed=seed), dataset)
     values = ("distance", "baseline", "kernel_distance", "kernel_baseline")
@@ -544,7 +544,7 @@ def _evaluate_attributes(model: AttributeClassifier, dataset: Dataset) -> Evalua
 def _evaluate_captions(model: GenerativeModel, dataset: Dataset, seed: int) -> Evaluation:
     values: dict[str, Any] = {}
     parts = []
-    exams = _EXAMS[dataset.condition.vocabulary or ""](seed)
+    exams = _EXAMS[str(dataset.condition.vocabulary)](seed)
     for name, (rows, shown_in) in exams.items():
         shown = shown_in(model.sample(len(rows), seed=seed, labels=rows, guidance_scale=GUIDANCE_SCALE))
         values[f"{name} attributes"], values[f"{name} captions"] = float(shown.mean()), float(shown.all(axis=1).mean())

@@ -16,10 +16,10 @@ from imggen_lib import datasets, pretrained
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
 
+import attention  # noqa: E402
 import dit  # noqa: E402
 import equal_time  # noqa: E402
 import families  # noqa: E402
-import attention  # noqa: E402
 import latent  # noqa: E402
 import leaderboard  # noqa: E402
 import marble_race  # noqa: E402

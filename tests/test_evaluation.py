@@ -270,3 +270,17 @@ def test_evaluation_of_captions_counts_attributes_for_training_and_held_out_capt
     assert list(found.values) == ["training attributes", "training captions", "held-out attributes", "held-out captions"]
     assert min(found.values.values()) > 0.85
     assert "40 images each at guidance scale 2" in str(found)
+
+
+def test_a_model_of_captions_without_an_evaluation_of_their_own_is_scored_by_its_samples(clothes):
+    few = dataclasses.replace(
+        clothes, x_train=clothes.x_train[:500], condition=datasets.Condition("captions", vocabulary="of another program")
+    )
+
+    class Copier:
+        task, num_classes = "generation", 3
+
+        def sample(self, n, *, seed):
+            return few.x_train[:n]
+
+    assert evaluation.evaluate(Copier(), few).values["distance"] == evaluation.score(few.x_train, few).distance

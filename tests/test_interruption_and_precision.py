@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from imggen_lib import backend, datasets, models, pretrained, recipes, training
+from imggen_lib.models.text import TextEncoder
 
 SHAPE, STEPS, SAVED_STEP = (8, 8, 1), 12, 6
 
@@ -93,6 +94,23 @@ def test_mixed_precision_changes_the_loss_by_rounding_and_keeps_float32_weights(
     assert {weight.dtype for weight in model.weights} <= {"float32", "int32", "uint32", "int64"}
     assert "bfloat16" in {layer.compute_dtype for layer in model._flatten_layers()}
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_bfloat16_keeps_the_numbers_of_words():
+    """bfloat16 has 8 bits of precision: 773, as a number of this type, would be 772."""
+    with backend.mixed_precision(everywhere=True):
+        network = models.image_transformer((8, 8, 1), num_classes=2, vocabulary_size=800, width=8, depth=1, heads=2)
+    (encoder,) = (layer for layer in network.layers if isinstance(layer, TextEncoder))
+    vectors, _ = encoder(np.array([[773.0, 0.0], [772.0, 0.0]], "float32"))
+    assert encoder.compute_dtype == "bfloat16"
+    assert np.abs(np.subtract(*np.float32(keras.ops.convert_to_numpy(vectors)[:, 0]))).max() > 0.1
+
+
+def test_a_run_computes_in_bfloat16_on_request():
+    quick = {"dataset": "digits", "num_steps": 1, "batch_size": 4, "evaluate": False}
+    found = [training.run("vae_2d", **quick, **asked) for asked in ({}, {"bfloat16": True})]
+    assert [run.record["precision"] for run in found] == ["float32", "mixed_bfloat16"]
+    assert all("float32" in {weight.dtype for weight in run.model.weights} for run in found)
 
 
 def test_recipes_with_an_exact_likelihood_or_a_gan_keep_single_precision():

@@ -85,6 +85,15 @@ def test_estimate_counts_parameters_and_leaves_the_model_as_it_was(digits):
         np.testing.assert_array_equal(weight, expected)
 
 
+def test_estimate_counts_the_networks_of_an_autoencoder(digits):
+    model = recipes.get("token_transformer").model(digits.image_shape, digits.condition.size, seed=0)
+    model.compile(optimizer="adam")
+    autoencoder = model.autoencoder
+    autoencoder.compile(optimizer="adam")
+    whole, part = (training.estimate(one, digits, batch_size=4) for one in (model, autoencoder))
+    assert whole.megabytes > part.megabytes and whole.parameters > part.parameters
+
+
 def test_a_reduced_size_is_reported(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.uniform(size=(20, 48, 64, 1)).astype("float32"), np.arange(20) % 2

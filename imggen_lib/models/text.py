@@ -47,7 +47,7 @@ class TextEncoder(layers.Layer):
     """
 
     def __init__(self, vocabulary_size: int, width: int, *, depth: int = 2, heads: int = 4, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # bfloat16 would round the numbers of words
         self.vocabulary_size = validate.integer(vocabulary_size, "vocabulary_size")
         self.width = validate.integer(width, "width")
         self.depth = validate.integer(depth, "depth", minimum=0)

@@ -103,7 +103,10 @@ def _seconds(function: Callable[[], object]) -> float:
 
 
 def _networks(model: keras.Model) -> list[keras.Model]:
-    return [part for part in vars(model).values() if isinstance(part, keras.Model)]
+    """Return the networks of layers in a model, and those in the models that it contains, such as an autoencoder."""
+    if hasattr(model, "outputs"):  # functional or sequential
+        return [model]
+    return [network for part in vars(model).values() if isinstance(part, keras.Model) for network in _networks(part)]
 
 
 def _outputs(network: keras.Model) -> int:

@@ -65,6 +65,7 @@ def run(
     process_id: int | None = None,
     resume: bool = False,
     autoencoder: str | os.PathLike[str] | None = None,
+    bfloat16: bool | None = None,
     evaluate: bool = True,
     report: Callable[[str], object] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -102,6 +103,10 @@ def run(
     autoencoder : str or path_like, optional
         For a model of the codes of an autoencoder: a trained autoencoder, as :func:`imggen_lib.pretrained.load` takes it,
         whose weights the model starts with. They become part of the model's own file.
+    bfloat16 : bool, optional
+        Whether to compute in bfloat16. By default, if the recipe allows it and there is a GPU that supports it. With True
+        also on a processor, which is faster only if it has AVX512-BF16 or AMX. See
+        :func:`imggen_lib.backend.mixed_precision`.
     evaluate : bool
         Whether to measure the quality at the end.
     report : callable, optional
@@ -158,6 +163,7 @@ def run(
             "samples will be copies of training images or will not resemble them",
             stacklevel=2,
         )
+    allowed = recipe.mixed_precision if bfloat16 is None else bfloat16
     # A learning rate that falls over a number of steps cannot be resumed as one that does not.
     num_steps = budget.num_steps if seconds is None else None
     started = {
@@ -177,13 +183,14 @@ def run(
         processes.join(own)
     with processes.lost_process():
         batches = Batches(data.x_train, data.y_train, batch_size=recipe.batch_size, seed=seed, stop=1)
-        arguments = [started, recipe.batch_size, seconds, devices, resume, evaluate, imggen_lib.__version__]
+        arguments = [started, recipe.batch_size, seconds, devices, resume, bfloat16, evaluate, imggen_lib.__version__]
         processes.check_same(arguments, len(data.x_train), *batches[0])
         with backend.data_parallel(devices, recipe.batch_size):
             if resume:
                 model, record = _load(processes.share_file(resumed))
             else:
-                model, record = _built(recipe, data, seed, num_steps), {**started, **_environment(recipe, devices)}
+                with backend.mixed_precision(allowed, everywhere=bfloat16 is True):
+                    model, record = _built(recipe, data, seed, num_steps), {**started, **_environment(recipe, devices)}
                 if autoencoder is not None:
                     _set_autoencoder(model, autoencoder)
             if output is not None and first:
@@ -251,8 +258,7 @@ def _check_space(model: keras.Model, output: Path) -> None:
 def _built(recipe: recipes.Recipe, data: datasets.Dataset, seed: int, num_steps: int | None) -> keras.Model:
     """Build and compile the model of a recipe."""
     keras.utils.set_random_seed(seed)
-    with backend.mixed_precision(recipe.mixed_precision):
-        model = recipe.model(data.image_shape, data.condition.size, seed=seed, num_steps=num_steps)
+    model = recipe.model(data.image_shape, data.condition.size, seed=seed, num_steps=num_steps)
     model.compile(optimizer=recipe.optimizer(num_steps))
     return model
 
@@ -273,8 +279,6 @@ def _set_autoencoder(model: keras.Model, trained: str | os.PathLike[str]) -> Non
 
 def _environment(recipe: recipes.Recipe, devices: int) -> dict[str, Any]:
     """Return the facts about machine and software for a record, before the first step."""
-    with backend.mixed_precision(recipe.mixed_precision):
-        precision = keras.config.dtype_policy().name
     return {
         "batch_size": recipe.batch_size,
         "steps": 0,
@@ -286,7 +290,7 @@ def _environment(recipe: recipes.Recipe, devices: int) -> dict[str, Any]:
         "software": f"Keras {keras.__version__} on {keras.backend.backend()}, Python {platform.python_version()}",
         "devices": devices,
         "processes": processes.count(),
-        "precision": precision,
+        "precision": keras.config.dtype_policy().name,
     }
 
 
