@@ -9,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from imggen_lib import _validation as validate
+from imggen_lib.backend import compiled_method
 from imggen_lib.models.blocks import network_inputs
 from imggen_lib.models.transformer import Cache, Positions, TransformerBlock, for_each_token
 
@@ -134,9 +135,16 @@ class TokenPredictor(layers.Layer):
         return x if vector is None else x + ops.expand_dims(vector, 1)
 
     def _through_blocks(self, x: Any, index: int, caches: list[Cache], vector: Any) -> Any:
+        """Return the output of the blocks for one token, and write its keys and values to the caches."""
+        x, caches[:] = compiled_method(self, "blocks_step")(x, ops.convert_to_tensor(index, "int32"), list(caches), vector)
+        return x
+
+    def blocks_step(self, x: Any, index: Any, caches: list[Cache], vector: Any) -> tuple[Any, list[Cache]]:
+        """Return the output of the blocks for one token, and new caches."""
+        caches = [dict(cache) for cache in caches]
         for block, cache in zip(self.blocks, caches, strict=True):
             x = block.step(x, index, cache, vector)
-        return x
+        return x, caches
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that build the same layer."""
