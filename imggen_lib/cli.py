@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--label", metavar="CLASS", help="generate this class only (conditional models)")
     command.add_argument("--caption", metavar="TEXT", help="content, such as 'a large red marble' (marble_diffusion)")
     command.add_argument("--style", metavar="STYLE", help="drawing style of a caption's emoji, such as noto")
-    command.add_argument("--guidance-scale", type=float, metavar="W", help="strength of the condition (diffusion models)")
+    command.add_argument("--guidance-scale", type=float, metavar="W", help="strength of the condition (with --caption: 2)")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz|FILE.png")
     command.set_defaults(command=_sample)
 
@@ -258,6 +258,8 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def _sample(arguments: argparse.Namespace) -> int:
+    from imggen_lib import evaluation
+
     output = arguments.output
     if output.suffix.lower() not in (".npz", ".png"):
         raise ValueError(f"the output is {output}; expected a name that ends in .npz or .png")
@@ -266,8 +268,12 @@ def _sample(arguments: argparse.Namespace) -> int:
     options: dict[str, Any] = {"labels": _labels(arguments, model, n, seed)}
     if arguments.guidance_scale is not None:
         if not model.accepts_guidance:
-            raise ValueError(f"{arguments.model} does not support --guidance-scale; only conditional diffusion models do")
+            raise ValueError(
+                f"{arguments.model} does not support --guidance-scale; only conditional diffusion, flow and token models do"
+            )
         options["guidance_scale"] = arguments.guidance_scale
+    elif arguments.caption is not None and model.accepts_guidance:
+        options["guidance_scale"] = evaluation.GUIDANCE_SCALE
     images = model.sample(n, seed=seed, **options)
     with io.atomic_write(output) as temporary:
         if output.suffix.lower() == ".npz":
