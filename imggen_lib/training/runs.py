@@ -175,7 +175,7 @@ def run(
         "profile": profile,
         "budget": "seconds" if num_steps is None else f"{num_steps} steps",
         "seed": seed,
-        **({} if autoencoder is None else {"autoencoder": os.fspath(autoencoder)}),
+        **({} if autoencoder is None else {"autoencoder": Path(autoencoder).name}),
     }
     checkpoint = None if output is None else output.with_suffix(".partial.keras")
     resumed = _resumable(output, checkpoint, started) if resume and first and output and checkpoint else None
