@@ -16,9 +16,10 @@ imggenLive.register("gan", {
       width: distances.length * side, height: 4 * side, scale: 2, share: 0.6,
     });
     const row = tools.canvas(stage, {
-      label: "Nine images on the arc from the first to the second latent vector", title: "From the first to the second vector",
+      label: "Nine images on the arc from the first to the second latent vector", title: "From the first to the second vector: click an image",
       width: along * side, height: side, scale: 2,
     });
+    row.element.style.cursor = "pointer";
 
     // Four directions of length 1 that are orthogonal to each other.
     const directions = [];
@@ -63,8 +64,14 @@ imggenLive.register("gan", {
       mix.set(0);
       show();
     });
-    tools.button(buttons, "Reset", () => {
+    tools.button(buttons, "Back to the first vector", () => {
       for (const slider of [...sliders, strength, mix]) slider.set(0);
+      show();
+    });
+
+    // A click on one of the nine images moves the slider to it.
+    tools.listen(row.element, "click", event => {
+      mix.set(Math.min(Math.floor(row.position(event).x / side), along - 1) / (along - 1));
       show();
     });
 
@@ -86,13 +93,12 @@ imggenLive.register("gan", {
       if (tools.stopped) return;
       const [a, b] = [first, second].map(slider => tools.random(slider.value + 1).normals(size));
       const latent = moved(arc(a, b, mix.value)), begun = performance.now(), pixels = generate(latent);
-      const took = performance.now() - begun;
-      root.dataset.milliseconds = took;
+      root.dataset.milliseconds = performance.now() - begun;
       image.draw(pixels);
       const logits = classifier.run({[imageName]: pixels}), best = logits.indexOf(Math.max(...logits));
       const probability = 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - logits[best]), 0);
       tools.say(`Classifier: ${classes[best]}, ${(100 * probability).toFixed(0)} %. Length of the latent vector: ${Math.hypot(...latent).toFixed(1)}; `
-        + `in training ${Math.sqrt(size).toFixed(0)} on average. Computed in ${took.toFixed(0)} ms.`);
+        + `in training ${Math.sqrt(size).toFixed(0)} on average.`);
       fill(row, along, Array.from({length: along}, (_, i) => moved(arc(a, b, i / (along - 1)))));
       fill(grid, distances.length, directions.flatMap(direction => distances.map(distance => latent.map((value, i) => value + distance * direction[i]))));
     }
