@@ -16,7 +16,7 @@ imggenLive.register("gan", {
       width: distances.length * side, height: 4 * side, scale: 2, share: 0.6,
     });
     const row = tools.canvas(stage, {
-      label: "Nine images on the arc from the first to the second latent vector", title: "From the first to the second vector: click an image",
+      label: "Nine images on the arc from the first to the second latent vector", title: "From the first to the second vector",
       width: along * side, height: side, scale: 2,
     });
     row.element.style.cursor = "pointer";
@@ -41,7 +41,7 @@ imggenLive.register("gan", {
       if (!pending) requestAnimationFrame(draw);
       pending = true;
     };
-    const vectors = tools.row("Latent vectors");
+    const vectors = tools.row("Latent vectors. Click one of the nine images to move to it.");
     const first = tools.slider(vectors, {name: "first", label: "First vector: seed", min: 0, max: 99, value: 3, onChange: show});
     const second = tools.slider(vectors, {name: "second", label: "Second vector: seed", min: 0, max: 99, value: 5, onChange: show});
     const mix = tools.slider(vectors, {name: "t", label: "From the first to the second", min: 0, max: 1, step: 0.01, value: 0, format: value => value.toFixed(2), onChange: show});
