@@ -27,8 +27,7 @@
 //              select(parent, {name, label, options: [[value, text], …], value, onChange})   string
 //              checkbox(parent, {name, label, value, onChange})   boolean
 //              button(parent, label, onClick)   returns the <button>
-//              file(parent, {label, side, square, onImage})   the reader's image, see readImage; it never leaves the page. Returns
-//              {element, say(text)}, where say() writes a message next to the control
+//              file(parent, {label, side, square, onImage})   the reader's image, see readImage; it never leaves the page
 //   Settings   setting(name, initial, read)  a setting without a control: its first value, a string or what the link has;
 //                                            read() returns the value for a new link
 //   Images     canvas(parent, {label, width, height, scale, title, share})   returns a view. `label` describes it to screen
@@ -47,7 +46,8 @@
 //              readImage(file, {side = 256, square = false})   Promise of {data, width, height, channels: 3}, data a
 //                               Float32Array in [0, 1]; the longer side has at most `side` pixels; throws an Error with a message
 //                               for the reader if the file is no image or has more than 50 megapixels
-//   Results    say(text)        one line below the figure, read aloud by screen readers (aria-live); for results and messages
+//   Results    say(text)        one line below the stage, read aloud by screen readers (aria-live); for results and messages. The
+//                               object that file() returns has a say(text), too, whose line is next to the control
 //   Colours    colours()        {ink, quiet, ground, panel, line, edge, accent} of the book, as it looks now (light or dark)
 //              onColours(draw)  calls draw when the reader changes between light and dark
 //   Time       frames(step)     calls step(milliseconds) before each repaint, until the function that it returns is called

@@ -533,6 +533,12 @@ def test_noise_responds_and_each_kind_has_the_same_psnr(open_figure):
     control(tab, "Root mean squared error σ").fill("0.2")
     wait_for_change(tab, before)
     assert abs(scores(tab)[0, 0] - 14) <= 0.2
+    decibels, similarity = scores(tab)[1]
+    assert f"Result: PSNR {decibels:.1f} dB, SSIM {similarity:.2f}." in status(tab)
+    before = status(tab)
+    tab.get_by_label("Kind").nth(1).select_option("nothing")
+    wait_for_change(tab, before)
+    assert "The image is not filtered." in status(tab)
     before = canvas(tab, 3)
     control(tab, "Histogram of").select_option("values")
     tab.wait_for_function("before => document.querySelectorAll('canvas')[3].toDataURL() !== before", arg=before)
