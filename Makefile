@@ -52,8 +52,9 @@ gathered-book: $(SETUP) ## build the book from pages that several machines execu
 	$(BIN)/python tools/book.py gather $(SHARDS)
 	$(BIN)/python tools/book.py build
 
-images: $(SETUP) ## make the images of the front page and of the live figures, and the diagram of today's systems
+images: $(SETUP) ## make the images of the front page, of pages without code and of the live figures, and the diagram of today's systems
 	$(BIN)/python tools/front_images.py
+	$(BIN)/python tools/page_images.py
 	$(BIN)/python tools/live_photograph.py
 	$(BIN)/python tools/live_images.py
 	$(BIN)/python tools/draw_systems.py

@@ -104,7 +104,7 @@
       name: "padding", label: "Padding", value: "valid", options: [["valid", "valid: none"], ["same", "same: zeros"]], onChange: compute,
     });
 
-    const sum = tools.row("One sum, written out. Click on the image to choose its place.");
+    const sum = tools.row("One sum, written out. Click or tap on the image to choose its place.");
     const row = tools.slider(sum, { label: "Row of the result", min: 0, max: 1, value: 0, onChange: i => move({ ...place, i }) });
     const column = tools.slider(sum, { label: "Column of the result", min: 0, max: 1, value: 0, onChange: j => move({ ...place, j }) });
     const tables = tools.row();
@@ -124,7 +124,7 @@
     products.after(total);
 
     const source = tools.row("Your own image (it stays in this page)");
-    tools.file(source, { label: "Image file", side: image.width, onImage: chosen => use(grey(chosen)) });
+    const file = tools.file(source, { label: "Image file", side: image.width, onImage: chosen => use(grey(chosen)) });
     const cameraButton = tools.button(source, "Use the camera", toggleCamera);
     tools.button(source, "Built-in photograph", () => use(photograph));
 
@@ -225,8 +225,7 @@
 
     // A click, a tap or dragging moves the window.
     for (const view of [before, after]) {
-      const point = event => {
-        const { x, y } = view.position(event);
+      view.point(({ x, y }) => {
         if (view === after) return move({ i: Math.floor(y), j: Math.floor(x) });
         const middle = { i: ((kernel.height - 1) * dilation.value) / 2, j: ((kernel.width - 1) * dilation.value) / 2 };
         const offset = { i: zerosBefore(image.height, kernel.height, options()), j: zerosBefore(image.width, kernel.width, options()) };
@@ -234,10 +233,7 @@
           i: Math.round((Math.floor(y) + offset.i - middle.i) / stride.value),
           j: Math.round((Math.floor(x) + offset.j - middle.j) / stride.value),
         });
-      };
-      view.element.style.cursor = "crosshair";
-      tools.listen(view.element, "pointerdown", point);
-      tools.listen(view.element, "pointermove", event => event.buttons && point(event));
+      });
     }
 
     // --- The reader's image ---
@@ -258,7 +254,7 @@
       try {
         stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
       } catch (error) {
-        tools.say(`The camera cannot be used (${error.message}). Choose an image file instead.`);
+        file.say(`The camera cannot be used (${error.message}). Choose an image file instead.`);
         return;
       }
       const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });

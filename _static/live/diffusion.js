@@ -57,6 +57,8 @@ imggenLive.register("diffusion", {
         noise: random.normals(count), random: random.normal, steps: steps.value,
         order: kind.value === "2" ? 2 : 1, eta: kind.value === "ddpm" ? 1 : 0,
       });
+      // Without a class, guidance has nothing to amplify.
+      guidance.element.disabled = label.value === "none";
       pairs = [];
       noisyView.draw(shown(sampler.state));
       cleanView.draw(grey);

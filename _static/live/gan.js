@@ -19,6 +19,7 @@ imggenLive.register("gan", {
       label: "Nine images on the arc from the first to the second latent vector", title: "From the first to the second vector",
       width: along * side, height: side, scale: 2,
     });
+    row.element.style.cursor = "pointer";
 
     // Four directions of length 1 that are orthogonal to each other.
     const directions = [];
@@ -40,7 +41,7 @@ imggenLive.register("gan", {
       if (!pending) requestAnimationFrame(draw);
       pending = true;
     };
-    const vectors = tools.row("Latent vectors");
+    const vectors = tools.row("Latent vectors. Click one of the nine images to move to it.");
     const first = tools.slider(vectors, {name: "first", label: "First vector: seed", min: 0, max: 99, value: 3, onChange: show});
     const second = tools.slider(vectors, {name: "second", label: "Second vector: seed", min: 0, max: 99, value: 5, onChange: show});
     const mix = tools.slider(vectors, {name: "t", label: "From the first to the second", min: 0, max: 1, step: 0.01, value: 0, format: value => value.toFixed(2), onChange: show});
@@ -63,8 +64,14 @@ imggenLive.register("gan", {
       mix.set(0);
       show();
     });
-    tools.button(buttons, "Reset", () => {
+    tools.button(buttons, "Back to the first vector", () => {
       for (const slider of [...sliders, strength, mix]) slider.set(0);
+      show();
+    });
+
+    // A click on one of the nine images moves the slider to it.
+    tools.listen(row.element, "click", event => {
+      mix.set(Math.min(Math.floor(row.position(event).x / side), along - 1) / (along - 1));
       show();
     });
 
@@ -86,13 +93,12 @@ imggenLive.register("gan", {
       if (tools.stopped) return;
       const [a, b] = [first, second].map(slider => tools.random(slider.value + 1).normals(size));
       const latent = moved(arc(a, b, mix.value)), begun = performance.now(), pixels = generate(latent);
-      const took = performance.now() - begun;
-      root.dataset.milliseconds = took;
+      root.dataset.milliseconds = performance.now() - begun;
       image.draw(pixels);
       const logits = classifier.run({[imageName]: pixels}), best = logits.indexOf(Math.max(...logits));
       const probability = 1 / logits.reduce((sum, logit) => sum + Math.exp(logit - logits[best]), 0);
       tools.say(`Classifier: ${classes[best]}, ${(100 * probability).toFixed(0)} %. Length of the latent vector: ${Math.hypot(...latent).toFixed(1)}; `
-        + `in training ${Math.sqrt(size).toFixed(0)} on average. Computed in ${took.toFixed(0)} ms.`);
+        + `in training ${Math.sqrt(size).toFixed(0)} on average.`);
       fill(row, along, Array.from({length: along}, (_, i) => moved(arc(a, b, i / (along - 1)))));
       fill(grid, distances.length, directions.flatMap(direction => distances.map(distance => latent.map((value, i) => value + distance * direction[i]))));
     }

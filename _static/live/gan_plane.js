@@ -414,8 +414,8 @@
 
     const stage = tools.stage();
     stage.classList.add("live-plane");
-    const plane = tools.canvas(document.createElement("div"), { label: "", width: 640, height: 640 });
-    const box = plane.element.parentElement, side = document.createElement("div");
+    const plane = tools.canvas(document.createElement("div"), { label: "", title: "Round 0", width: 640, height: 640 });
+    const box = plane.element.closest(".live-panel").parentElement, side = document.createElement("div");
     stage.append(box, side);
     const table = document.createElement("table");
     table.className = "live-table";
@@ -528,7 +528,7 @@
       controls.weight.element.parentElement.hidden = controls.penalty.value === "none";
       controls.beta1.element.parentElement.hidden = controls.optimizer.value !== "adam";
       plane.element.tabIndex = drawing() ? 0 : -1;
-      plane.element.style.touchAction = drawing() ? "none" : "";
+      Object.assign(plane.element.style, drawing() ? { touchAction: "none", cursor: "crosshair" } : { touchAction: "", cursor: "" });
       plane.element.setAttribute("role", drawing() ? "application" : "img");
       plane.element.setAttribute("aria-label", drawing()
         ? "Plane for your data. Arrow keys move the cross, Space adds a point, Backspace removes the last one."
@@ -537,7 +537,8 @@
       cursor = drawing() ? [0, 0] : null;
       training = null;
       if (drawing() && drawn.length < 2) {
-        tools.say("Draw the data with mouse, finger or pen in the plane, or with the arrow keys and Space after Tab.");
+        tools.say("Draw the data in the plane with mouse, finger or pen. With the keyboard, go back to the plane with Shift + Tab and use the arrow keys and Space. A finger scrolls the page only outside the plane.");
+        plane.title("Draw your data here");
         for (const cell of Object.values(cells)) cell.textContent = "";
         return draw();
       }
@@ -646,14 +647,15 @@
         if (showField.value) drawField(colours);
         dots(measured.real, colours.real, 5);
         drawGenerated(colours);
-        cells.steps.textContent = training.steps;
+        plane.title(`Round ${training.steps}, precision ${percent(measured.precision)}, recall ${percent(measured.recall)}`);
+        cells.steps.textContent = training.leading ? "0, discriminator alone" : training.steps;
         cells.precision.textContent = percent(measured.precision);
         cells.recall.textContent = percent(measured.recall);
         for (const name of ["discriminator", "generator"]) cells[name].textContent = training[`${name}Loss`]?.toFixed(3).replace("-", "−") ?? "";
-        drawChart();
       } else {
         dots(drawn.flat(), colours.real, 5);
       }
+      drawChart();
       if (cursor) {
         const [x, y] = place(...cursor);
         context.strokeStyle = colours.arrow;
@@ -690,7 +692,7 @@
       const { context, element: { width, height } } = chart, colours = tools.colours();
       context.fillStyle = colours.panel;
       context.fillRect(0, 0, width, height);
-      const last = Math.max(training.steps, 20);
+      const last = Math.max(training?.steps ?? 0, 20);
       context.lineWidth = 2;
       context.strokeStyle = colours.ink;
       for (const [index, dash] of [[1, []], [2, [6, 5]]]) {

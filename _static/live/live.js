@@ -17,7 +17,7 @@
 //
 // `tools`, all of it bound to one running figure:
 //
-//   Layout     stage()                       an element for canvases
+//   Layout     stage()                       an element for canvases; the line of say() is below it, and on a phone both stay in sight
 //              row(legend)                   a group of controls; with a legend it is a <fieldset>
 //              legend([[text, colour], …])   a list of names with their colours
 //   Controls   Each takes the element that it is appended to and an object; each returns {element, value, set(value)}.
@@ -39,6 +39,9 @@
 //                               at most `scale` (default 8) and as wide as there is room
 //                .size(width, height)   change the number of pixels
 //                .position(event)       {x, y} of a pointer event in pixels of the image (fractions)
+//                .point(place, held)    the reader points at the image: place({x, y}) is called for a press and for dragging. A finger
+//                               scrolls the page, unless it taps or its movement begins sideways or near held(), the {x, y} of a
+//                               mark that the reader can drag
 //                .element, .context     the <canvas>, and its 2d context for drawings of your own
 //                .title(text)           change the title, if there is one
 //              sheet(images, columns, {width, height, channels, gap})   one array with all images side by side, for canvas.draw:
@@ -46,7 +49,8 @@
 //              readImage(file, {side = 256, square = false})   Promise of {data, width, height, channels: 3}, data a
 //                               Float32Array in [0, 1]; the longer side has at most `side` pixels; throws an Error with a message
 //                               for the reader if the file is no image or has more than 50 megapixels
-//   Results    say(text)        one line below the figure, read aloud by screen readers (aria-live); for results and messages
+//   Results    say(text)        one line below the stage, read aloud by screen readers (aria-live); for results and messages. The
+//                               object that file() returns has a say(text), too, whose line is next to the control
 //   Colours    colours()        {ink, quiet, ground, panel, line, edge, accent} of the book, as it looks now (light or dark)
 //              onColours(draw)  calls draw when the reader changes between light and dark
 //   Time       frames(step)     calls step(milliseconds) before each repaint, until the function that it returns is called
@@ -105,6 +109,13 @@
       return radius * Math.cos(angle);
     };
     return {uniform, normal, normals: n => Float32Array.from({length: n}, normal)};
+  }
+
+  // A message next to a control. It returns a function that writes it.
+  function message(parent) {
+    const line = add(parent, "p", {className: "live-message"});
+    line.setAttribute("role", "status");
+    return text => { line.textContent = text; };
   }
 
   // --- The reader's image ---
@@ -221,9 +232,9 @@
       if (status.textContent !== text) status.textContent = text;
     };
     tools.stage = () => {
-      const stage = add(root, "div", {className: "live-stage"});
+      const sight = add(root, "div", {className: "live-sight"}), stage = add(sight, "div", {className: "live-stage"});
       // The result is next to the image.
-      root.append(status);
+      sight.append(status);
       return stage;
     };
     tools.row = legend => {
@@ -257,14 +268,33 @@
         get value() { return Number(input.value); },
         set(next) {
           input.value = Number.isFinite(next) ? next : value;
-          output.textContent = format(control.value);
+          output.textContent = format(control.value).replace("-", "−");
           input.setAttribute("aria-valuetext", output.textContent);
         },
       };
       control.set(wanted);
+      // A finger that scrolls the page often begins on a slider, which takes the value under it at once. This value counts when
+      // the finger moves sideways or is lifted. If the page scrolls, the slider returns to its value.
+      let touch = null;
+      const settle = () => {
+        const before = touch?.value ?? control.value;
+        touch = null;
+        if (control.value !== before) onChange?.(control.value);
+      };
+      input.addEventListener("pointerdown", event => {
+        if (event.pointerType !== "mouse") touch = {value: control.value, x: event.clientX, y: event.clientY};
+      });
+      input.addEventListener("pointermove", event => {
+        if (touch && Math.abs(event.clientX - touch.x) > Math.abs(event.clientY - touch.y)) settle();
+      });
+      input.addEventListener("pointerup", settle);
+      input.addEventListener("pointercancel", () => {
+        if (touch) control.set(touch.value);
+        touch = null;
+      });
       input.addEventListener("input", () => {
         control.set(control.value);
-        onChange?.(control.value);
+        if (!touch) onChange?.(control.value);
       });
       enter(name, () => input.value);
       return control;
@@ -330,19 +360,20 @@
 
     tools.file = (parent, {label: text, side, square, onImage}) => {
       const [box, id] = label(parent, text, "file");
-      const input = add(box, "input", {type: "file", id, accept: "image/*"});
+      const input = add(box, "input", {type: "file", id, accept: "image/*"}), say = message(box);
       input.addEventListener("change", async () => {
         if (!input.files.length) return;
+        say("");
         try {
           const image = await readImage(input.files[0], {side, square});
           if (!tools.stopped) await onImage(image);
         } catch (error) {
-          if (!tools.stopped) tools.say(error.message);
+          if (!tools.stopped) say(error.message);
         }
         // The same file may be chosen again.
         input.value = "";
       });
-      return {element: input};
+      return {element: input, say};
     };
 
     tools.canvas = (parent, {label: text, width, height, scale = 8, title, share = 1}) => {
@@ -390,6 +421,33 @@
             x: (event.clientX - place.left) / place.width * element.width,
             y: (event.clientY - place.top) / place.height * element.height,
           };
+        },
+        point(place, held) {
+          const reach = 24, go = event => place(view.position(event));
+          let touch = null;
+          Object.assign(element.style, {cursor: "crosshair", touchAction: "pan-y pinch-zoom"});
+          const near = event => {
+            const {x, y} = view.position(event), mark = held?.(), size = element.clientWidth / element.width;
+            return Boolean(mark) && size * Math.hypot(x - mark.x, y - mark.y) <= reach;
+          };
+          tools.listen(element, "touchstart", event => {
+            if (event.touches.length === 1 && near(event.touches[0])) event.preventDefault();
+          }, {passive: false});
+          tools.listen(element, "pointerdown", event => {
+            if (event.pointerType === "mouse") return go(event);
+            touch = event.isPrimary ? {x: event.clientX, y: event.clientY, drags: near(event)} : null;
+          });
+          tools.listen(element, "pointermove", event => {
+            if (event.pointerType === "mouse") return event.buttons && go(event);
+            if (!touch) return;
+            touch.drags ||= Math.abs(event.clientX - touch.x) > Math.abs(event.clientY - touch.y);
+            if (touch.drags) go(event);
+          });
+          tools.listen(element, "pointerup", event => {
+            if (touch) go(event);
+            touch = null;
+          });
+          tools.listen(element, "pointercancel", () => { touch = null; });
         },
       };
       view.size(width, height);
@@ -446,9 +504,9 @@
 
   const parts = figure => [".live-still", ".live-body", ".live-start", ".live-status"].map(part => figure.querySelector(part));
 
-  async function begin(figure) {
+  async function begin(figure, linked = linkedSettings(figure.dataset.live)) {
     const name = figure.dataset.live, folder = figure.dataset.folder;
-    const [still, body, button, status] = parts(figure);
+    const [still, body, button, status] = parts(figure), focused = figure.contains(document.activeElement);
     end(figure);
     button.disabled = true;
     status.textContent = "Loading …";
@@ -459,7 +517,7 @@
       for (const needed of needs) await load(`${folder}${needed}.js`);
       status.textContent = "";
       const root = add(null, "div", {className: "live-root"});
-      tools = makeTools(figure, root, linkedSettings(name));
+      tools = makeTools(figure, root, linked);
       body.replaceChildren(root);
       body.hidden = false;
       still.hidden = true;
@@ -471,9 +529,13 @@
         end(figure);
         button.focus();
       });
-      const linkButton = add(row, "button", {type: "button", textContent: "Link to these settings"});
-      linkButton.addEventListener("click", () => link(tools, status));
+      const resetButton = add(row, "button", {type: "button", textContent: "Reset all settings"});
+      resetButton.addEventListener("click", () => begin(figure, new Map()));
+      const linkButton = add(row, "button", {type: "button", textContent: "Link to these settings"}), say = message(row);
+      linkButton.addEventListener("click", () => link(tools, say));
       button.hidden = true;
+      // The button that had the focus is gone; Tab continues with the controls.
+      if (focused) Object.assign(root, {tabIndex: -1}).focus({preventScroll: true});
       figure.dispatchEvent(new CustomEvent("live-started"));
     } catch (error) {
       tools?.end();
@@ -497,7 +559,7 @@
     still.hidden = button.hidden = false;
   }
 
-  async function link(tools, status) {
+  async function link(tools, say) {
     // Without a new entry in the history, and without the event that would start the figure again.
     history.replaceState(null, "", tools.link());
     let copied = "";
@@ -507,7 +569,7 @@
     } catch {
       // A page from disk may not write to the clipboard.
     }
-    status.textContent = `The link is in the address bar${copied}.`;
+    say(`The link is in the address bar${copied}.`);
   }
 
   window.imggenLive = {

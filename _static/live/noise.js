@@ -250,7 +250,7 @@
     const [clean, before, after] = [cell("Image", "Image without noise"), cell("With noise", "Image with noise"), cell("Filtered", "Filtered image")];
     const plot = cell("Histogram", "Histogram before and after the filter, as the text below it states");
     const legend = Object.assign(document.createElement("p"), { className: "live-note" });
-    plot.element.after(legend);
+    root.append(legend);
 
     const table = document.createElement("table");
     table.className = "live-table";
@@ -326,17 +326,15 @@
       after.draw(filtered.data);
 
       const scores = [noisy, filtered].map(result => [psnr(image, result), ssim(image, result)]);
-      [...table.tBodies[0].rows].forEach((line, k) => {
-        const [decibels, similarity] = scores[k];
-        line.cells[1].textContent = decibels === Infinity ? "∞" : decibels.toFixed(1);
-        // Images of fewer than 7 by 7 pixels have no structural similarity.
-        line.cells[2].textContent = Number.isFinite(similarity) ? similarity.toFixed(2) : "–";
-      });
+      // Images of fewer than 7 by 7 pixels have no structural similarity.
+      const written = scores.map(pair => pair.map((score, k) => (score === Infinity ? "∞" : Number.isFinite(score) ? score.toFixed(k + 1) : "–")));
+      [...table.tBodies[0].rows].forEach((line, k) => written[k].forEach((score, column) => { line.cells[column + 1].textContent = score; }));
       showHistogram(filtered);
       const [name, words] = NAMES[kind.value];
       const change = scores[1][0] - scores[0][0];
       const verb = !(Math.abs(change) >= 0.05) ? "does not change the PSNR" : `${change > 0 ? "raises" : "lowers"} the PSNR by ${change === -Infinity ? "∞" : Math.abs(change).toFixed(1)} dB`;
-      tools.say(`${name}: ${words(parameter)}. ${filter.value === "nothing" ? "No filter" : "The filter"} ${verb}.`);
+      const effect = filter.value === "nothing" ? "The image is not filtered" : `The filter ${verb}`;
+      tools.say(`${name}: ${words(parameter)}. ${effect}. Result: PSNR ${written[1][0]} dB, SSIM ${written[1][1]}.`);
     }
 
     function showHistogram(filtered) {
@@ -345,10 +343,10 @@
       if (histogram.value === "noise") {
         const reach = Math.min(4 * strength.value, 1);
         drawHistogram(plot, [error(noisy), error(filtered)], [-reach, reach], colours);
-        legend.textContent = `Blue: noisy minus clean image; orange line: filtered minus clean image. From ${(-reach).toFixed(1).replace("-", "−")} to ${reach.toFixed(1)}; the mark is 0.`;
+        legend.textContent = `Histogram, blue: noisy minus clean image; orange line: filtered minus clean image. From ${(-reach).toFixed(1).replace("-", "−")} to ${reach.toFixed(1)}; the mark is 0.`;
       } else {
         drawHistogram(plot, [noisy.data, filtered.data], [-0.25, 1.25], colours);
-        legend.textContent = "Blue: values of the noisy image; orange line: values of the filtered image. From −0.25 to 1.25; the mark is 0.";
+        legend.textContent = "Histogram, blue: values of the noisy image; orange line: values of the filtered image. From −0.25 to 1.25; the mark is 0.";
       }
     }
 

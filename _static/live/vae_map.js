@@ -1,4 +1,4 @@
-// The latent plane of the shipped VAE of two dimensions: codes of test images, and the decoder under the pointer.
+// The latent plane of the shipped VAE of two dimensions: codes of test images, and the decoder at a cross that the reader moves.
 imggenLive.register("vae_map", {
   needs: ["runtime", "weights/vae_2d"],
   start(root, tools) {
@@ -7,16 +7,17 @@ imggenLive.register("vae_map", {
     const codes = arrays.codes.data, labels = arrays.labels.data;
     const colours = ["#4363d8", "#e6194b", "#3cb44b", "#c49000", "#911eb4", "#f58231", "#008080", "#f032e6", "#9a6324", "#808080"];
 
-    const stage = tools.stage();
-    const map = tools.canvas(stage, {
+    const stage = tools.stage(), panel = () => stage.appendChild(document.createElement("div"));
+    stage.classList.add("live-map");
+    const map = tools.canvas(panel(), {
       label: "Map of the latent plane. The arrow keys move the cross.", title: "Latent plane, −3 to 3", width: resolution, height: resolution, scale: 1,
     });
-    const image = tools.canvas(stage, {label: "Decoded image", title: "Decoded image", width: side, height: side, share: 1 / 2});
+    const image = tools.canvas(panel(), {label: "Decoded image", title: "Decoded image", width: side, height: side});
     map.element.tabIndex = 0;
     map.element.setAttribute("role", "application");
-    Object.assign(map.element.style, {cursor: "crosshair", touchAction: "none", imageRendering: "auto"});
+    map.element.style.imageRendering = "auto";
 
-    const row = tools.row("Code"), two = value => value.toFixed(2);
+    const row = tools.row("Code"), two = value => value.toFixed(2).replace("-", "−");
     const slider = (name, label, value) => tools.slider(row, {
       name, label, min: -extent, max: extent, step: 0.05, value, format: two, onChange: () => decode(),
     });
@@ -85,6 +86,8 @@ imggenLive.register("vae_map", {
         context.lineTo(column + 12, line2);
         context.moveTo(column, line2 - 12);
         context.lineTo(column, line2 + 12);
+        context.moveTo(column + 16, line2);
+        context.arc(column, line2, 16, 0, 7);
         context.stroke();
       }
       context.lineWidth = 1;
@@ -98,17 +101,12 @@ imggenLive.register("vae_map", {
       tools.say(`Code (${two(x.value)}, ${two(y.value)}). Class of the nearest test code: ${name}, at a distance of ${two(distance)}.`);
       paint();
     }
-    function moveTo(event) {
-      const place = map.position(event);
+    function moveTo(place) {
       x.set((place.x / resolution * 2 - 1) * extent);
       y.set((1 - place.y / resolution * 2) * extent);
       decode();
     }
-    tools.listen(map.element, "pointermove", event => {
-      // A mouse moves the cross without a button; a finger while it touches.
-      if (event.pointerType === "mouse" || event.buttons) moveTo(event);
-    });
-    tools.listen(map.element, "pointerdown", moveTo);
+    map.point(moveTo, () => ({x: toPixel(x.value), y: toPixel(-y.value)}));
     tools.listen(map.element, "keydown", event => {
       const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]}[event.key];
       if (!step) return;

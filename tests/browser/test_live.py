@@ -416,8 +416,10 @@ def test_gan_responds_to_every_control(open_figure):
     tab.get_by_role("button", name="New sample").click()
     wait_for_change(tab, before)
     before = canvas(tab)
-    tab.get_by_role("button", name="Reset").click()
+    tab.get_by_role("button", name="Back to the first vector").click()
     wait_for_change(tab, before)
+    tab.locator("canvas").nth(2).click(position={"x": 5 * 56 + 3, "y": 20})
+    assert tab.get_by_label("From the first to the second", exact=True).input_value() == "0.63"
     before = canvas(tab)
     tab.get_by_label("Add", exact=True).select_option("bag")
     wait_for_change(tab, before)
@@ -438,15 +440,17 @@ def test_the_map_follows_mouse_finger_and_keys(open_figure):
     tab = open_figure("vae_map", width=390)
     plane = tab.locator("canvas").first
     box = plane.bounding_box()
-    plane.hover(position={"x": box["width"] / 2, "y": box["height"] / 2})
+    plane.click(position={"x": box["width"] / 2, "y": box["height"] / 2})
+    assert status(tab).startswith("Code (0.00, 0.00)")
+    tab.mouse.move(box["x"] + 5, box["y"] + 5)
     assert status(tab).startswith("Code (0.00, 0.00)")
     tab.touchscreen.tap(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
-    assert status(tab).startswith("Code (-1.50, 1.50)")
+    assert status(tab).startswith("Code (−1.50, 1.50)")
     before = canvas(tab, 1)
     plane.focus()
     tab.keyboard.press("ArrowRight")
     tab.keyboard.press("ArrowDown")
-    assert status(tab).startswith("Code (-1.40, 1.40)")
+    assert status(tab).startswith("Code (−1.40, 1.40)")
     assert canvas(tab, 1) != before
     tab.get_by_label("First latent dimension", exact=True).fill("2")
     assert status(tab).startswith("Code (2.00, 1.40)")
@@ -455,6 +459,84 @@ def test_the_map_follows_mouse_finger_and_keys(open_figure):
     wait_for_change(tab, before)
     assert not tab.is_visible(".live-legend")
     assert tab.errors == []
+
+
+def swipe(tab, place, across, down):
+    """Move a finger from a place of the screen; return how far the page has scrolled."""
+    session = tab.context.new_cdp_session(tab)
+    before = tab.evaluate("scrollY")
+
+    def send(kind, *points):
+        touches = [{"x": x, "y": y} for x, y in points]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+    send("touchStart", place)
+    for k in range(1, 11):
+        send("touchMove", (place[0] + across * k / 10, place[1] + down * k / 10))
+    send("touchEnd")
+    tab.wait_for_timeout(500)
+    session.detach()
+    return tab.evaluate("scrollY") - before
+
+
+def test_a_finger_scrolls_the_page_over_the_map_and_drags_the_cross(open_figure):
+    tab = open_figure("vae_map", "x=0&y=0", width=390)
+    tab.set_viewport_size({"width": 390, "height": 500})
+
+    def over_the_map(x, y, *movement):
+        tab.evaluate("scrollTo(0, 0)")
+        box = tab.locator("canvas").first.bounding_box()
+        return swipe(tab, (box["x"] + x * box["width"], box["y"] + y * box["height"]), *movement)
+
+    code = "Code (0.00, 0.00)"
+    assert over_the_map(0.2, 0.9, 3, -100) > 30
+    assert status(tab).startswith(code)
+    for movement in [(0.5, 0.5, 0, -60), (0.2, 0.9, 80, -40)]:
+        assert over_the_map(*movement) == 0
+        assert not status(tab).startswith(code)
+        code = status(tab)
+    assert tab.errors == []
+
+
+def test_a_slider_keeps_its_value_when_the_finger_on_it_scrolls_the_page(open_figure):
+    tab = open_figure("gan", width=390)
+    tab.set_viewport_size({"width": 390, "height": 500})
+    slider = tab.get_by_label("First vector: seed", exact=True)
+    slider.scroll_into_view_if_needed()
+    box, before = slider.bounding_box(), canvas(tab)
+    right = (box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
+    assert swipe(tab, right, 3, -100) > 30
+    assert slider.input_value() == "3"
+    assert canvas(tab) == before
+    box = slider.bounding_box()
+    assert swipe(tab, (box["x"] + 0.4 * box["width"], box["y"] + box["height"] / 2), 60, 5) == 0
+    assert int(slider.input_value()) > 40
+    wait_for_change(tab, before)
+
+
+@pytest.mark.parametrize("name", live_images.figures())
+def test_the_keyboard_continues_in_a_figure_that_it_has_started(open_figure, name):
+    tab = open_figure(name)
+    tab.get_by_role("button", name="Stop", exact=True).click()
+    for button in ("live-start", "Reset all settings"):
+        if button == "live-start":
+            tab.keyboard.press("Enter")
+        else:
+            tab.get_by_role("button", name=button).press("Enter")
+        tab.wait_for_selector(".live-end")
+        tab.wait_for_function("document.activeElement.className === 'live-root'")
+        tab.keyboard.press("Tab")
+        assert tab.evaluate("document.querySelector('.live-root').contains(document.activeElement)")
+    assert tab.errors == []
+
+
+def test_reset_restores_the_first_settings_also_after_a_link(open_figure):
+    first = canvas(open_figure("gan"))
+    tab = open_figure("gan", "first=7&d2=4")
+    assert canvas(tab) != first
+    tab.get_by_role("button", name="Reset all settings").click()
+    tab.wait_for_function("b => document.querySelector('canvas')?.toDataURL() === b", arg=first)
+    assert tab.get_by_label("First vector: seed", exact=True).input_value() == "3"
 
 
 def finish(tab):
@@ -478,6 +560,7 @@ def test_diffusion_steps_pauses_and_depends_on_its_settings(open_figure):
         finish(tab)
         assert canvas(tab, 2) not in results
         results.add(canvas(tab, 2))
+        assert tab.get_by_label("Guidance scale", exact=True).is_disabled() is (value == "no class" or label == "Kind")
     tab.get_by_label("Steps", exact=True).fill("30")
     tab.wait_for_function("document.querySelector('.live-title').textContent.endsWith('84°')", timeout=60_000)
     tab.get_by_role("button", name="Pause").click()
@@ -634,7 +717,7 @@ def test_a_link_restores_the_settings(open_figure, name, settings):
     if name in ("tokens", "emoji"):
         finish(tab)
     tab.get_by_role("button", name="Link to these settings").click()
-    assert "The link is in the address bar" in status(tab)
+    assert "The link is in the address bar" in tab.inner_text(".live-end .live-message")
     stored = dict(part.split("=") for part in tab.url.split(f"#live-{name}:")[1].split("&"))
     assert stored.items() >= dict(part.split("=") for part in settings.split("&")).items()
     shown = canvas(tab)

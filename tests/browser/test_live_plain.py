@@ -428,11 +428,11 @@ def test_bad_files_are_refused_and_an_image_is_used(open_figure, tmp_path, name)
     text = tmp_path / "notes.png"
     text.write_text("not an image")
     chooser.set_input_files(text)
-    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('notes.png is not an image')")
+    tab.wait_for_function("document.querySelector('.live-file').textContent.includes('notes.png is not an image')")
     large = tmp_path / "large.png"
     Image.new("L", (8000, 7000)).save(large)
     chooser.set_input_files(large)
-    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('56 megapixels')")
+    tab.wait_for_function("document.querySelector('.live-file').textContent.includes('56 megapixels')")
     assert canvas(tab, 0) == before
     wide = tmp_path / "wide.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (100, 600, 3), np.uint8)).save(wide)
@@ -509,7 +509,7 @@ def test_a_refused_camera_is_reported(open_figure):
     refused = f"Object.defineProperty(navigator, 'mediaDevices', {{value: {media}}})"
     tab = open_figure("convolution", script=refused)
     tab.get_by_role("button", name="Use the camera").click()
-    tab.wait_for_function("document.querySelector('.live-status').textContent.includes('cannot be used (denied)')")
+    tab.wait_for_function("document.querySelector('.live-file').textContent.includes('cannot be used (denied)')")
     assert tab.errors == []
 
 
@@ -533,6 +533,12 @@ def test_noise_responds_and_each_kind_has_the_same_psnr(open_figure):
     control(tab, "Root mean squared error σ").fill("0.2")
     wait_for_change(tab, before)
     assert abs(scores(tab)[0, 0] - 14) <= 0.2
+    decibels, similarity = scores(tab)[1]
+    assert f"Result: PSNR {decibels:.1f} dB, SSIM {similarity:.2f}." in status(tab)
+    before = status(tab)
+    tab.get_by_label("Kind").nth(1).select_option("nothing")
+    wait_for_change(tab, before)
+    assert "The image is not filtered." in status(tab)
     before = canvas(tab, 3)
     control(tab, "Histogram of").select_option("values")
     tab.wait_for_function("before => document.querySelectorAll('canvas')[3].toDataURL() !== before", arg=before)
