@@ -165,9 +165,10 @@ RECIPES = (
         "Rectified flow of scenes of emoji from captions, in the latents of emoji_autoencoder",
         _build_latent_diffusion,
         quick=Budget("composed_emoji", 100),
-        full=Budget("composed_emoji", 20000),
+        full=Budget("composed_emoji", 14000),
         batch_size=32,
         learning_rate=1e-3,
+        mixed_precision=True,
         ema_fraction=0.05,
         condition="captions",
         options={
