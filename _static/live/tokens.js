@@ -21,7 +21,7 @@ imggenLive.register("tokens", {
     const earlier = tools.canvas(stage, {label: "Image before the last repainting", title: "Before repainting", width: side, height: side, scale: 2, share: 1 / 2});
     view.element.tabIndex = 0;
     view.element.setAttribute("role", "application");
-    Object.assign(view.element.style, {cursor: "crosshair", touchAction: "none"});
+    Object.assign(view.element.style, {cursor: "crosshair", touchAction: "pan-y pinch-zoom"});
     const small = Object.assign(document.createElement("canvas"), {width: side, height: side}), smallContext = small.getContext("2d");
 
     const caption = imggenLive.captions(record).controls(tools, {value: "a red apple left of a blue car", onChange: changed});
@@ -42,7 +42,7 @@ imggenLive.register("tokens", {
       sayMarks();
     });
 
-    let sampler = null, running = null, timer, repaints = 0, cursor = 0, brush = null;
+    let sampler = null, running = null, timer, repaints = 0, cursor = 0, brush = null, finger = null;
     const known = new Set(), bits = new Float32Array(count), marks = new Set(readMarks(tools.setting("marks", "", writeMarks)));
     earlier.element.parentElement.hidden = true;
 
@@ -168,21 +168,26 @@ imggenLive.register("tokens", {
     tools.listen(view.element, "pointerdown", event => {
       view.element.setPointerCapture(event.pointerId);
       cursor = under(event);
-      // One stroke marks or unmarks, as its first token needs it.
+      // One stroke marks or unmarks, as its first token needs it. A finger marks by a tap or a sideways stroke; upwards and
+      // downwards it scrolls the page.
       brush = !marks.has(cursor);
-      mark(cursor, brush);
+      finger = event.pointerType === "mouse" ? null : {x: event.clientX, y: event.clientY};
+      if (!finger) mark(cursor, brush);
     });
     tools.listen(view.element, "pointermove", event => {
       if (brush === null) return;
+      if (finger && Math.abs(event.clientX - finger.x) <= Math.abs(event.clientY - finger.y) + 4) return;
+      if (finger) mark(cursor, brush);
+      finger = null;
       cursor = under(event);
       mark(cursor, brush);
     });
-    const lift = () => {
+    tools.listen(view.element, "pointerup", () => {
+      if (finger) mark(cursor, brush);
       if (brush !== null) sayMarks();
-      brush = null;
-    };
-    tools.listen(view.element, "pointerup", lift);
-    tools.listen(view.element, "pointercancel", lift);
+      brush = finger = null;
+    });
+    tools.listen(view.element, "pointercancel", () => { brush = finger = null; });
     tools.listen(view.element, "keydown", event => {
       const [right, down] = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key] ?? [0, 0];
       if (!right && !down && event.key !== " ") return;

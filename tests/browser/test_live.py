@@ -626,6 +626,19 @@ def test_a_finger_marks_tokens(open_figure):
     assert tab.errors == []
 
 
+def test_a_finger_scrolls_the_page_over_the_tokens_and_marks_sideways(open_figure):
+    tab = open_figure("tokens", "guidance=1", width=390)
+    tab.set_viewport_size({"width": 390, "height": 500})
+    found = []
+    for across, down in ((0, -100), (100, 0)):
+        tab.evaluate("scrollTo(0, 0)")
+        box = tab.locator("canvas").first.bounding_box()
+        scrolled = swipe(tab, (box["x"] + box["width"] / 16, box["y"] + 0.8 * box["height"]), across, down)
+        found.append((scrolled > 30, "tokens are marked" in status(tab)))
+    assert found == [(True, False), (False, True)]
+    assert tab.errors == []
+
+
 def test_temperature_zero_gives_the_same_image_for_each_seed(open_figure):
     tab = open_figure("tokens", "guidance=1&temperature=0&seed=1")
     finish(tab)
