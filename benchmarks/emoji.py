@@ -12,7 +12,7 @@ resampled captions. The distance of a sample to a real image of the caption, in 
 the distance of the nearest training image to that real image, which is the best value that copying could reach.
 
 The script writes ``emoji.md`` and ``emoji.json`` beside this file, and for each model a sheet of 100 samples with their
-captions into ``_build/benchmarks``. ``--models emoji_tokens`` measures only that model and keeps the rows of the others.
+captions into ``_build/benchmarks``. ``--models emoji_tokens`` measures only that model and the autoencoders, and keeps the other rows.
 ``--captions 100`` measures fewer captions of each part; the table states how many.
 """
 
@@ -42,7 +42,8 @@ from imggen_lib.datasets.composed_emoji import Description, Group
 Array = NDArray[Any]
 FOLDER = Path(__file__).parent
 MODELS = ("emoji_diffusion", "emoji_tokens")
-AUTOENCODERS = ("emoji_autoencoder", "emoji_token_autoencoder")
+#: For each label in the table, the shipped model that is the autoencoder or contains it.
+AUTOENCODERS = {"`emoji_autoencoder`": "emoji_autoencoder", "autoencoder of `emoji_tokens`": "emoji_tokens"}
 ATTRIBUTES = ("noun", "colour", "count", "style", "all", "position")
 PART_NAMES = {"train": "training", "style": "held-out style", "colour": "held-out colour", "pair": "held-out pair"}
 
@@ -77,7 +78,7 @@ def main() -> None:
     board: dict[str, Any] = json.loads(path.read_text()) if path.is_file() and arguments.models else {"models": {}}
     if not arguments.models:
         board["recogniser"] = recogniser_accuracy(scale)
-        board["autoencoders"] = reconstructions(scale)
+    board["autoencoders"] = reconstructions(scale)
     for name in arguments.models or [name for name in MODELS if name in pretrained.names()]:
         board["models"][name] = text_to_image(name, scale)
         sheet(name, scale).save(sheets / f"{name}-captions.png")
@@ -115,16 +116,17 @@ def reconstructions(scale: Scale) -> dict[str, dict[str, float]]:
     flat = training.reshape(len(training), -1)
     nearest = np.stack([training[((flat - image.reshape(-1)) ** 2).sum(axis=1).argmin()] for image in images])
     found = {"nearest training icon": {"psnr": median_ratio(images, nearest)}}
-    for name in AUTOENCODERS:
+    for label, name in AUTOENCODERS.items():
         if name not in pretrained.names():
             continue
         model = pretrained.load(name)
-        found[name] = {"psnr": median_ratio(images, model.reconstruct(images))}
+        model = getattr(model, "autoencoder", model)
+        found[label] = {"psnr": median_ratio(images, model.reconstruct(images))}
         if hasattr(model, "num_codes"):
             tokens = model.encode(datasets.load("composed_emoji").x_test[: 4 * scale.icons])
             shares = np.bincount(tokens.reshape(-1), minlength=model.num_codes) / tokens.size
             used = shares[shares > 0]
-            found[name] |= {
+            found[label] |= {
                 "codes": model.num_codes,
                 "used": len(used),
                 "perplexity": float(np.exp(-(used * np.log(used)).sum())),
@@ -219,9 +221,8 @@ def tables(board: dict[str, Any]) -> str:
     lines += ["", f"Reconstruction of {scale.icons} icons in styles in which no training scene shows them.", ""]
     lines += ["| | PSNR of pixels that are not white (dB) | codes used | perplexity |", "|---|---:|---:|---:|"]
     for name, values in board["autoencoders"].items():
-        label = f"`{name}`" if name in AUTOENCODERS else name
         codes = f"{values['used']} of {values['codes']} | {values['perplexity']:.0f}" if "codes" in values else " | "
-        lines.append(f"| {label} | {values['psnr']:.1f} | {codes} |")
+        lines.append(f"| {name} | {values['psnr']:.1f} | {codes} |")
     if board["models"]:
         lines += text_to_image_table(board, scale)
     return "\n".join(lines) + "\n"
