@@ -12,8 +12,8 @@ resampled captions. The distance of a sample to a real image of the caption, in 
 the distance of the nearest training image to that real image, which is the best value that copying could reach.
 
 The script writes ``emoji.md`` and ``emoji.json`` beside this file, and for each model a sheet of 100 samples with their
-captions into ``_build/benchmarks``. ``--models emoji_tokens`` measures only that model and the autoencoders, and keeps the other rows.
-``--captions 100`` measures fewer captions of each part; the table states how many.
+captions into ``_build/benchmarks``. ``--models emoji_tokens`` measures only that model and the autoencoders, and keeps the
+other rows. ``--captions 100`` measures fewer captions of each part; the table states how many.
 """
 
 from __future__ import annotations
