@@ -218,7 +218,12 @@ def tables(board: dict[str, Any]) -> str:
     lines += ["| part | " + " | ".join(ATTRIBUTES) + " |", "|---|" + "---:|" * len(ATTRIBUTES)]
     for part, values in board["recogniser"].items():
         lines.append(f"| {PART_NAMES[part]} | " + " | ".join(f"{values[name]:.1%}" for name in ATTRIBUTES) + " |")
-    lines += ["", f"Reconstruction of {scale.icons} icons in styles in which no training scene shows them.", ""]
+    lines += [
+        "",
+        f"Reconstruction of {scale.icons} held-out icons: no training scene shows these nouns in these styles. Medians "
+        "over the icons.",
+        "",
+    ]
     lines += ["| | PSNR of pixels that are not white (dB) | codes used | perplexity |", "|---|---:|---:|---:|"]
     for name, values in board["autoencoders"].items():
         codes = f"{values['used']} of {values['codes']} | {values['perplexity']:.0f}" if "codes" in values else " | "
@@ -234,8 +239,9 @@ def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
         "",
         f"Text to image: {scale.samples} samples for each of {scale.captions} captions of each part, guidance scale "
         f"{scale.guidance:g}. *Fraction*: the share of samples with noun, colour, count and style right "
-        "together, divided by that of real images, with a 95 % interval. Distances in the recogniser's features: of "
-        "samples to a real image of the caption, and of the nearest training image to it.",
+        "together, divided by that of real images, with a 95 % interval from resampled captions (if no sample is right, it "
+        "is degenerate, and the true share can be up to 3 divided by the number of samples). Distances in the recogniser's "
+        "features: of samples to a real image of the caption, and of the nearest training image to it.",
         "",
         "| model | captions | noun | colour | count | style | together | real images | fraction | distance | copy |",
         "|---|---|" + "---:|" * 9,
