@@ -99,14 +99,10 @@ def compiled_method(owner: Any, name: str) -> Callable[..., Any]:
     """
     if keras.backend.backend() != "tensorflow":
         return getattr(owner, name)
-    import tensorflow as tf
-
     found = _methods.setdefault(owner, {})
     if name not in found:
         reference: Callable[[], Any] = weakref.ref(owner)
-        found[name] = tf.function(
-            lambda *arguments: getattr(reference(), name)(*arguments), autograph=False, reduce_retracing=True
-        )
+        found[name] = _graph(lambda *arguments: getattr(reference(), name)(*arguments), reduce_retracing=True)
     return found[name]
 
 
@@ -115,7 +111,16 @@ def _compile(network: keras.Model) -> Callable[..., Any]:
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *spec.shape[1:]), spec.dtype) for spec in network.inputs]
-    return tf.function(_call(network), input_signature=signature, autograph=False)
+    return _graph(_call(network), input_signature=signature)
+
+
+def _graph(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Return a TensorFlow function without the warning of TensorFlow, which counts functions of several networks as one."""
+    import tensorflow as tf
+
+    compiled = tf.function(function, autograph=False, **options)
+    compiled._omit_frequent_tracing_warning = True
+    return compiled
 
 
 def _call(network: keras.Model) -> Callable[..., Any]:
