@@ -79,7 +79,7 @@ def main() -> None:
     if not arguments.models:
         board["recogniser"] = recogniser_accuracy(scale)
     board["autoencoders"] = reconstructions(scale)
-    for name in arguments.models or [name for name in MODELS if name in pretrained.names()]:
+    for name in arguments.models or MODELS:
         board["models"][name] = text_to_image(name, scale)
         sheet(name, scale).save(sheets / f"{name}-captions.png")
     board["scale"] = dataclasses.asdict(scale)
@@ -117,20 +117,13 @@ def reconstructions(scale: Scale) -> dict[str, dict[str, float]]:
     nearest = np.stack([training[((flat - image.reshape(-1)) ** 2).sum(axis=1).argmin()] for image in images])
     found = {"nearest training icon": {"psnr": median_ratio(images, nearest)}}
     for label, name in AUTOENCODERS.items():
-        if name not in pretrained.names():
-            continue
         model = pretrained.load(name)
         model = getattr(model, "autoencoder", model)
         found[label] = {"psnr": median_ratio(images, model.reconstruct(images))}
         if hasattr(model, "num_codes"):
-            tokens = model.encode(datasets.load("composed_emoji").x_test[: 4 * scale.icons])
-            shares = np.bincount(tokens.reshape(-1), minlength=model.num_codes) / tokens.size
-            used = shares[shares > 0]
-            found[label] |= {
-                "codes": model.num_codes,
-                "used": len(used),
-                "perplexity": float(np.exp(-(used * np.log(used)).sum())),
-            }
+            usage = model.code_usage(datasets.load("composed_emoji").x_test[: 4 * scale.icons])
+            used = round(usage["share"] * model.num_codes)
+            found[label] |= {"codes": model.num_codes, "used": used, "perplexity": usage["perplexity"]}
     return found
 
 
@@ -212,7 +205,7 @@ def sheet(name: str, scale: Scale) -> PIL.Image.Image:
 
 
 def tables(board: dict[str, Any]) -> str:
-    """Return the tables as Markdown. The third is left out as long as no model that generates scenes is measured."""
+    """Return the tables as Markdown."""
     scale = Scale(**board["scale"])
     lines = [f"Accuracy of `emoji_recogniser` on {scale.scenes:,} real scenes of each part.", ""]
     lines += ["| part | " + " | ".join(ATTRIBUTES) + " |", "|---|" + "---:|" * len(ATTRIBUTES)]
@@ -228,9 +221,7 @@ def tables(board: dict[str, Any]) -> str:
     for name, values in board["autoencoders"].items():
         codes = f"{values['used']} of {values['codes']} | {values['perplexity']:.0f}" if "codes" in values else " | "
         lines.append(f"| {name} | {values['psnr']:.1f} | {codes} |")
-    if board["models"]:
-        lines += text_to_image_table(board, scale)
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *text_to_image_table(board, scale)]) + "\n"
 
 
 def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:

@@ -147,9 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-n", type=int, default=64, metavar="N", help="number of images (default: 64)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="same seed, same images (default: 0)")
     command.add_argument("--label", metavar="CLASS", help="generate this class only (conditional models)")
-    command.add_argument("--caption", metavar="TEXT", help="content, such as 'a large red marble' (marble_diffusion)")
+    command.add_argument("--caption", metavar="TEXT", help="content, such as 'two blue octopuses' (emoji_diffusion)")
     command.add_argument("--style", metavar="STYLE", help="drawing style of a caption's emoji, such as noto")
-    command.add_argument("--guidance-scale", type=float, metavar="W", help="strength of the condition (with --caption: 2)")
+    command.add_argument(
+        "--guidance-scale", type=float, metavar="W", help="strength of guidance (default: 1, with --caption 2)"
+    )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.npz|FILE.png")
     command.set_defaults(command=_sample)
 

@@ -113,6 +113,17 @@ def test_a_run_computes_in_bfloat16_on_request():
     assert all("float32" in {weight.dtype for weight in run.model.weights} for run in found)
 
 
+@pytest.mark.parametrize("name", ["token_transformer", "masked_token_transformer"])
+def test_tokens_are_sampled_in_bfloat16_as_in_single_precision(name):
+    """Sampling calls the layers step by step, outside of Keras's automatic casts. At temperature 0 it is deterministic."""
+    options = {"dataset": "digits", "num_steps": 1, "batch_size": 8, "evaluate": False}
+    models_of = [training.run(name, **options, bfloat16=asked).model for asked in (False, True)]
+    models_of[1].set_weights(models_of[0].get_weights())
+    labels = np.arange(10)
+    tokens = [model.sample_tokens(10, seed=0, labels=labels, temperature=0.0) for model in models_of]
+    assert np.mean(tokens[0] == tokens[1]) > 0.5
+
+
 def test_recipes_with_an_exact_likelihood_or_a_gan_keep_single_precision():
     assert not any(recipes.get(name).mixed_precision for name in ("pixelcnn", "flow", "gan", "vae"))
     assert recipes.get("diffusion").mixed_precision

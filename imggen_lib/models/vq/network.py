@@ -131,7 +131,8 @@ class TokenPredictor(layers.Layer):
         return for_each_token(self.to_logits, self.norm(self._through_blocks(x, before + index, caches, vector)))
 
     def _vectors(self, tokens: Any, positions: Any, vector: Any) -> Any:
-        x = ops.take(self.table, tokens, axis=0) + positions
+        # A step is called outside of Keras's automatic casts.
+        x = ops.cast(ops.take(self.table, tokens, axis=0) + positions, self.compute_dtype)
         return x if vector is None else x + ops.expand_dims(vector, 1)
 
     def _through_blocks(self, x: Any, index: int, caches: list[Cache], vector: Any) -> Any:
