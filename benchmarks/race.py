@@ -265,10 +265,10 @@ def run(
         if (made := results[key].get("commit", "an unknown commit")) != commit():
             print(f"{key}: resuming results of {made}; delete {path} to measure the present commit", file=sys.stderr)
     save_results(results, path)
-    for key, entry in entries.items():
-        for seed in entry.seeds:
-            state = folder / f"{name}-{key}-{seed}"
-            race(entry, seed, results[key], state, measure, points, lambda: save_results(results, path))
+    runs = [(key, entry, seed) for key, entry in entries.items() for seed in entry.seeds]
+    for key, entry, seed in sorted(runs, key=lambda run: run[2]):  # all entries with the first seed, then the next seed
+        state = folder / f"{name}-{key}-{seed}"
+        race(entry, seed, results[key], state, measure, points, lambda: save_results(results, path))
     return results
 
 
