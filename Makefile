@@ -68,7 +68,7 @@ lab: $(SETUP) ## open the pages in JupyterLab
 lint: $(SETUP) ## run all pre-commit checks, types included
 	$(BIN)/pre-commit run --all-files
 
-bench: $(SETUP) ## run the benchmarks on an idle machine: seven hours; a stopped run resumes
+bench: $(SETUP) ## run the benchmarks on an idle machine: eight hours; a stopped run resumes
 	$(BIN)/python benchmarks/noise_speed.py
 	$(BIN)/python benchmarks/input_pipeline.py
 	$(BIN)/python benchmarks/shipped_models.py

@@ -5,7 +5,8 @@ inserts its row. A recipe of this library is trained once for each budget, with 
 steps as fit into it; a published recipe is trained once and measured on the way. Compiling is not counted: see ``race.py``.
 A stopped measurement resumes. The end is that of the shipped weights, or of ``--weights FILE.npz`` of at most 8 MB.
 
-``--published`` inserts published recipes from the tables of other benchmarks, without measuring anything. The rows are in
+``--published`` inserts published recipes from the tables of other benchmarks, and ``--equal-time`` the families from the
+results of ``equal_time.py``, which trains them in the same way. Both measure nothing. The rows are in
 ``leaderboard.json``, and the table ``leaderboard.md`` is written from them.
 """
 
@@ -23,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import equal_time
 import families
 import gan_time_to_quality
 import race
@@ -32,6 +34,7 @@ from imggen_lib import datasets, evaluation, io, pretrained, recipes
 
 FOLDER = Path(__file__).parent
 ROWS, TABLE = FOLDER / "leaderboard.json", FOLDER / "leaderboard.md"
+EQUAL_TIME = race.RESULTS / "equal_time.json"
 #: The budgets in seconds, and the largest file of weights in bytes.
 POINTS, LARGEST_FILE = (60, 600), 8_000_000
 #: The beginning of a table that is measured as this one: the same samples, the same test images, and no multiples.
@@ -80,14 +83,18 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="a .npz file with its record, instead of the shipped weights")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0; with several, the median is ranked")
     parser.add_argument("--published", action="store_true", help="insert rows from the tables of other benchmarks")
+    parser.add_argument("--equal-time", action="store_true", help="insert rows from the results of equal_time.py")
     parser.add_argument("--trial", action="store_true", help="test the script with a few steps; changes no row")
     arguments = parser.parse_args()
-    if (arguments.model is None) != arguments.published:
-        parser.error("give either a model or --published")
+    if [arguments.model is not None, arguments.published, arguments.equal_time].count(True) != 1:
+        parser.error("give either a model, --published or --equal-time")
     try:
         if arguments.published:
             imggen_lib.configure_process()
             board = insert_published(read(ROWS), FOLDER, baseline=race.real_data_distance(), classifier=classifier())
+        elif arguments.equal_time:
+            imggen_lib.configure_process()
+            board = insert_families(read(ROWS), json.loads(EQUAL_TIME.read_text(encoding="utf-8")))
         else:
             board = measured(read(ROWS), arguments.model, arguments.weights, tuple(arguments.seeds), arguments.trial)
     except (Refused, FileNotFoundError, ValueError) as error:
@@ -184,7 +191,18 @@ def distance_cell(row: Row, seconds: int) -> str:
     return race.cell(values)
 
 
-# Published recipes from other tables
+# Rows from other benchmarks
+
+
+def insert_families(board: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+    """Return the board with the families in the results of ``equal_time.py`` that have a finished seed of each budget."""
+    dataset, baseline = datasets.load(race.DATASET), race.real_data_distance()
+    for name in equal_time.MODELS:
+        own = {key: results[key] for key in race.budgets(name, equal_time.SEEDS, POINTS)}
+        if all(any(result["curves"].values()) for result in own.values()):
+            row = row_of(name, own, end_of(name, None, dataset))
+            board = insert(board, row, baseline=baseline, classifier=classifier())
+    return board
 
 
 def insert_published(board: dict[str, Any], folder: Path, *, baseline: float, classifier: str) -> dict[str, Any]:
@@ -337,18 +355,14 @@ def entries_of(name: str, seeds: Sequence[int]) -> dict[str, Any]:
     seeds = tuple(seeds)
     if name in PUBLISHED:
         return {"published": race.Entry(PUBLISHED[name].label, PUBLISHED[name].runner, seeds, seconds=POINTS[-1])}
-    build = race.RecipeRunner.of(name)
-    return {
-        f"{point}s": race.Entry(f"`{name}` for {point} s", build, seeds, seconds=point, scheduled=True, points=(point,))
-        for point in POINTS
-    }
+    return race.budgets(name, seeds, POINTS)
 
 
 def row_of(name: str, results: dict[str, Any], end: dict[str, Any] | None, points: Sequence[int] = POINTS) -> Row:
     """Return the row of a recipe from the results of its race. ``points`` are the seconds that stand for the budgets."""
     distances = {}
     for budget, point in zip(POINTS, points, strict=True):
-        found = race.median_and_range(results.get(f"{budget}s") or results["published"], point)
+        found = race.median_and_range(results.get(f"{name}-{budget}s") or results["published"], point)
         if found is not None:
             distances[str(budget)] = list(found)
     result = next(iter(results.values()))

@@ -221,6 +221,17 @@ class Entry:
         return self.build(seed, max(1, round(self.seconds / seconds_per_step)))
 
 
+def budgets(name: str, seeds: Sequence[int], points: Sequence[int]) -> dict[str, Entry]:
+    """Return an entry of a recipe for each budget in seconds: a training of its own, whose learning rate falls over it."""
+    build = RecipeRunner.of(name)
+    return {
+        f"{name}-{point}s": Entry(
+            f"`{name}` for {point} s", build, tuple(seeds), seconds=point, scheduled=True, points=(point,)
+        )
+        for point in points
+    }
+
+
 def run(
     name: str,
     entries: dict[str, Entry],

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,21 +185,44 @@ def test_table_has_median_and_range_of_the_seeds_and_empty_cells():
     ]
 
 
+def equal_time_results(seeds: tuple[int, ...] = equal_time.SEEDS) -> dict[str, Any]:
+    """Return results of the race: nine after a minute and three after ten, one more for each seed."""
+    result = {"seconds_per_step": 0.5, "batch_size": 8, "machine": "tiny, 2 cores", "commit": "abc1234"}
+    ends = {60: 9.0, 600: 3.0}
+    return {
+        f"{name}-{point}s": {
+            **result,
+            "conditional": name == "pixelcnn",
+            "curves": {str(seed): [[point, 2 * point, end + seed]] for seed in seeds},
+        }
+        for name in equal_time.MODELS
+        for point, end in ends.items()
+    }
+
+
 def test_table_of_equal_times_states_seeds_budget_and_conditions(tmp_path, monkeypatch):
     monkeypatch.setattr(race, "plot", lambda *arguments, **options: None)
-    result = {"seconds_per_step": 0.5, "batch_size": 8, "machine": "tiny, 2 cores", "commit": "abc1234"}
-    curves = {str(seed): [[60, 120, 9.0 + seed], [600, 1200, 3.0]] for seed in equal_time.SEEDS}
-    results = {name: {**result, "conditional": name == "pixelcnn", "curves": curves} for name in equal_time.MODELS}
+    results = equal_time.by_family(equal_time_results())
     equal_time.write(tmp_path / "table.md", results, 0.4764, 5000, equal_time.POINTS)
     text = (tmp_path / "table.md").read_text()
     assert "tiny, 2 cores: median (minimum to maximum) of 3 seeds, chosen beforehand. For 5,000 real" in text
     assert "it is 0.476." in text and "Conditioned on the class: `pixelcnn`. Commit abc1234." in text
-    assert text.count("| 10.0 (9.00 to 11.0) |  | 3.00 |") == len(equal_time.MODELS)
+    assert text.count("| 10.0 (9.00 to 11.0) | 4.00 (3.00 to 5.00) |") == len(equal_time.MODELS)
+
+
+def test_a_seed_without_all_budgets_is_left_out_of_the_table_of_equal_times():
+    results = equal_time_results((0, 1))
+    results["vae-600s"]["curves"]["1"] = []
+    families_ = equal_time.by_family(results)
+    assert list(families_["vae"]["curves"]) == ["0"] and list(families_["gan"]["curves"]) == ["0", "1"]
 
 
 def test_entries_at_equal_time_are_scheduled_recipes_with_three_seeds():
-    for name, item in equal_time.entries().items():
-        assert item.scheduled and item.seeds == (0, 1, 2) and item.seconds == 600, name
+    entries = equal_time.entries()
+    assert len(entries) == len(equal_time.MODELS) * len(equal_time.POINTS)
+    for key, item in entries.items():
+        assert item.scheduled and item.seeds == (0, 1, 2), key
+        assert key.endswith(f"-{item.seconds}s") and item.points == (item.seconds,)
 
 
 def test_networks_of_the_race_are_trained_on_the_same_images_for_the_same_seconds():
@@ -541,8 +565,8 @@ def result_of(**curves):
 
 def test_row_of_a_recipe_takes_each_budget_from_its_own_training():
     results = result_of(**{
-        "60s": {"0": [[60, 30, 40.0]], "1": [[60, 30, 44.0]], "2": [[60, 30, 50.0]]},
-        "600s": {"0": [[600, 300, 9.0]], "1": [[600, 300, 7.0]], "2": [[600, 300, 8.0]]},
+        "gan-60s": {"0": [[60, 30, 40.0]], "1": [[60, 30, 44.0]], "2": [[60, 30, 50.0]]},
+        "gan-600s": {"0": [[600, 300, 9.0]], "1": [[600, 300, 7.0]], "2": [[600, 300, 8.0]]},
     })  # fmt: skip
     assert leaderboard.row_of("gan", results, None)["distances"] == {"60": [44.0, 40.0, 50.0], "600": [8.0, 7.0, 9.0]}
 
@@ -557,11 +581,21 @@ def test_row_of_a_published_recipe_takes_both_budgets_from_one_training():
 def test_each_budget_of_a_recipe_is_an_entry_with_a_schedule_and_published_recipes_have_none():
     own = leaderboard.entries_of("gan", (0, 1))
     assert {key: (item.seconds, item.points, item.scheduled) for key, item in own.items()} == {
-        "60s": (60, (60,), True),
-        "600s": (600, (600,), True),
+        "gan-60s": (60, (60,), True),
+        "gan-600s": (600, (600,), True),
     }
     (published,) = leaderboard.entries_of("dcgan", (0,)).values()
     assert (published.seconds, published.points, published.scheduled) == (600, None, False)
+
+
+def test_rows_of_families_come_from_the_race_at_equal_time(monkeypatch):
+    monkeypatch.setattr(leaderboard, "end_of", lambda name, weights, dataset: None)
+    monkeypatch.setattr(race, "real_data_distance", lambda: 0.5)
+    results = equal_time_results()
+    results["flow-600s"]["curves"] = {}
+    board = leaderboard.insert_families({"baseline": None, "classifier": None, "rows": []}, results)
+    assert {row["recipe"] for row in board["rows"]} == set(equal_time.MODELS) - {"flow"}
+    assert all(row["distances"] == {"60": [10.0, 9.0, 11.0], "600": [4.0, 3.0, 5.0]} for row in board["rows"])
 
 
 # Shipped models
