@@ -42,7 +42,7 @@ RECIPES = (
         "Diffusion model conditioned on the class of clothes",
         _build_diffusion,
         quick=Budget("fashion_mnist", 400),
-        full=Budget("fashion_mnist_full", 5000),
+        full=Budget("fashion_mnist_full", 15000),
         batch_size=64,
         learning_rate=1e-3,
         mixed_precision=True,
