@@ -107,9 +107,9 @@ imggenLive.register("emoji", {
         + `${(milliseconds / evaluations).toFixed(0)} ms, ${(milliseconds / 1000).toFixed(1)} s in all. The image is complete.`);
     }
 
-    function drawSheet(view, images, count, across) {
+    function drawSheet(view, images, count, across, gap = 0) {
       const pixels = Array.from({length: count}, (_, index) => images[index] ?? blank);
-      const {data, width, height} = tools.sheet(pixels, Math.min(across, count), {width: side, height: side, channels: 3});
+      const {data, width, height} = tools.sheet(pixels, Math.min(across, count), {width: side, height: side, channels: 3, gap, background: 0.9});
       if (view.element.width !== width || view.element.height !== height) view.size(width, height);
       view.draw(data);
     }
@@ -120,7 +120,7 @@ imggenLive.register("emoji", {
     function drawGallery() {
       const [, ...others] = gallery;
       earlier.element.parentElement.hidden = list.hidden = !others.length;
-      drawSheet(earlier, others.map(one => one.pixels), kept, kept / 2);
+      drawSheet(earlier, others.map(one => one.pixels), kept, kept / 2, 2);
       described.replaceChildren(...others.map(one => Object.assign(document.createElement("li"), {textContent: one.description})));
     }
 
