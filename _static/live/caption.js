@@ -4,8 +4,8 @@
 //   encode(text)        {row, words, unknown: [{word, near}]}: the row, the words in it, and the words that are left out, each with
 //                       the known words that are spelled most like it; throws an Error with a message for the reader
 //   nearest(word)       these known words
-//   controls(tools, {value, onChange})   the controls of a caption; returns {element, read()}: read() returns the result of
-//                       encode(), with `text`, or null, and shows what is wrong with the caption
+//   controls(tools, {value, onChange})   the controls of a caption, and the list of the known words; returns {element, read()}:
+//                       read() returns the result of encode(), with `text`, or null, and shows what is wrong with the caption
 (() => {
   // The ratio of difflib.SequenceMatcher: twice the number of matching characters, as a part of all characters. The longest common
   // part is matched first, and then what is before it and what is after it.
@@ -47,7 +47,12 @@
         name: "style", label: "Style", value: "none", onChange,
         options: [["none", "not stated"], ...styles.map(name => [name, name])],
       });
-      const note = tools.note(group);
+      const note = tools.note(group), known = document.createElement("details");
+      known.append(
+        Object.assign(document.createElement("summary"), {textContent: `All ${vocabulary.length} known words`}),
+        Object.assign(document.createElement("p"), {textContent: `A caption has a form such as “two red apples left of a blue car”. The known words: ${vocabulary.join(", ")}.`, tabIndex: 0}),
+      );
+      group.append(known);
       field.element.setAttribute("aria-describedby", note.id);
       return {
         element: field.element,

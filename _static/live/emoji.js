@@ -10,7 +10,7 @@ imggenLive.register("emoji", {
 
     const stage = tools.stage();
     const image = tools.canvas(stage, {label: "Estimate of the image", title: "Noise", width: side, height: side, scale: 4, share: 0.4});
-    const earlier = tools.canvas(stage, {label: "Earlier images", title: "Earlier images, the newest first", width: side, height: side, scale: 2, share: 0.6});
+    const earlier = tools.canvas(stage, {label: "Earlier images, which a list below the controls describes", title: "Earlier images, the newest first", width: side, height: side, scale: 2, share: 0.6});
     const history = tools.canvas(stage, {label: "Estimates of the image in all steps", title: "Estimates in all steps", width: side, height: side, scale: 1});
     const gallery = [];
     earlier.element.parentElement.hidden = true;
@@ -28,7 +28,10 @@ imggenLive.register("emoji", {
     const seed = tools.slider(settings, {name: "seed", label: "Seed of the noise", min: 0, max: 99, value: 1, onChange: changed});
     const buttons = tools.row();
     const runButton = tools.button(buttons, "Generate", () => {
-      if (running) return pause();
+      if (running) {
+        pause();
+        return tools.say(`Paused in step ${sampler.k + 1} of ${sampler.steps}.`);
+      }
       if (sampler && !sampler.done) return run();
       generate();
     });
@@ -36,6 +39,10 @@ imggenLive.register("emoji", {
       seed.set((seed.value + 1) % 100);
       generate();
     });
+
+    const list = tools.row("Earlier images"), described = document.createElement("ol");
+    list.append(described);
+    list.hidden = true;
 
     let sampler = null, running = null, step = null, timer;
 
@@ -47,11 +54,9 @@ imggenLive.register("emoji", {
     function generate() {
       pause();
       const read = caption.read();
-      if (!read) {
-        sampler = null;
-        return tools.say("The caption cannot be used.");
-      }
+      if (!read) return tools.say("The caption cannot be used.");
       const scale = guidance.value, work = {text: read.text, evaluations: 0, milliseconds: 0};
+      work.description = `“${read.text}”, guidance scale ${scale.toFixed(1)}, steps: ${steps.value} (${method.value === "heun" ? "Heun" : "Euler"}), seed ${seed.value}`;
       sampler = imggenLive.flow({
         velocity: async (noisy, time) => {
           // Between evaluations the page reacts.
@@ -65,8 +70,7 @@ imggenLive.register("emoji", {
       });
       Object.assign(sampler, {work, estimates: []});
       drawHistory();
-      tools.say(`Generating “${read.text}” …`);
-      image.title(`Noise, before step 1 of ${sampler.steps}`);
+      image.title("Noise");
       image.draw(decode(sampler.state));
       run();
     }
@@ -79,6 +83,7 @@ imggenLive.register("emoji", {
     async function run() {
       const own = running = {}, one = sampler;
       runButton.textContent = "Pause";
+      tools.say(`Generating “${one.work.text}” …`);
       // A step that began before a pause is completed first.
       await step;
       if (running !== own) return;
@@ -86,15 +91,15 @@ imggenLive.register("emoji", {
         step = one.advance();
         const {clean, state} = await step;
         if (tools.stopped || sampler !== one) return;
-        image.title(one.done ? "Image" : `Estimate in step ${one.k} of ${one.steps}`);
+        image.title(one.done ? "Image" : `Step ${one.k} of ${one.steps}`);
         image.draw(decode(one.done ? state : clean));
         one.estimates.push(decoder.output.data.slice());
         drawHistory();
       }
       if (!one.done || sampler !== one) return;
       pause();
-      const {text, evaluations, milliseconds} = one.work;
-      gallery.unshift({text, pixels: one.estimates.at(-1)});
+      const {text, description, evaluations, milliseconds} = one.work;
+      gallery.unshift({description, pixels: one.estimates.at(-1)});
       gallery.length = Math.min(gallery.length, kept + 1);
       drawGallery();
       root.dataset.milliseconds = milliseconds / evaluations;
@@ -102,9 +107,9 @@ imggenLive.register("emoji", {
         + `${(milliseconds / evaluations).toFixed(0)} ms, ${(milliseconds / 1000).toFixed(1)} s in all. The image is complete.`);
     }
 
-    function drawSheet(view, images, count, across) {
+    function drawSheet(view, images, count, across, gap = 0) {
       const pixels = Array.from({length: count}, (_, index) => images[index] ?? blank);
-      const {data, width, height} = tools.sheet(pixels, Math.min(across, count), {width: side, height: side, channels: 3});
+      const {data, width, height} = tools.sheet(pixels, Math.min(across, count), {width: side, height: side, channels: 3, gap, background: 0.9});
       if (view.element.width !== width || view.element.height !== height) view.size(width, height);
       view.draw(data);
     }
@@ -114,9 +119,9 @@ imggenLive.register("emoji", {
     // The newest image is the large one.
     function drawGallery() {
       const [, ...others] = gallery;
-      earlier.element.parentElement.hidden = !others.length;
-      drawSheet(earlier, others.map(one => one.pixels), kept, kept / 2);
-      earlier.element.setAttribute("aria-label", `Earlier images, the newest first: ${others.map(one => one.text).join("; ")}`);
+      earlier.element.parentElement.hidden = list.hidden = !others.length;
+      drawSheet(earlier, others.map(one => one.pixels), kept, kept / 2, 2);
+      described.replaceChildren(...others.map(one => Object.assign(document.createElement("li"), {textContent: one.description})));
     }
 
     tools.attribution(`Training data. ${record.attribution}`);

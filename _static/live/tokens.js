@@ -24,14 +24,15 @@ imggenLive.register("tokens", {
     Object.assign(view.element.style, {cursor: "crosshair", touchAction: "pan-y pinch-zoom"});
     const small = Object.assign(document.createElement("canvas"), {width: side, height: side}), smallContext = small.getContext("2d");
 
-    const caption = imggenLive.captions(record).controls(tools, {value: "a red apple left of a blue car", onChange: changed});
-    const settings = tools.row("Sampling"), tenths = value => value.toFixed(1);
-    const temperature = tools.slider(settings, {name: "temperature", label: "Temperature", min: 0, max: 1.5, step: 0.1, value: 1, format: tenths, onChange: changed});
-    const guidance = tools.slider(settings, {name: "guidance", label: "Guidance scale", min: 0, max: 6, step: 0.5, value: 2, format: tenths, onChange: changed});
-    const seed = tools.slider(settings, {name: "seed", label: "Seed", min: 0, max: 99, value: 1, onChange: changed});
+    // Next to the image, so that on a phone the marks, the buttons and the result are seen together; and above the message, whose
+    // length changes, so that they stay where they are.
     const buttons = tools.row();
+    stage.after(buttons);
     const runButton = tools.button(buttons, "Generate", () => {
-      if (running) return pause();
+      if (running) {
+        pause();
+        return tools.say(`Paused after ${sampler.k} of ${open.length} tokens.`);
+      }
       if (sampler && !sampler.done) return run();
       generate();
     });
@@ -42,7 +43,14 @@ imggenLive.register("tokens", {
       sayMarks();
     });
 
-    let sampler = null, running = null, timer, repaints = 0, cursor = 0, brush = null, finger = null;
+    const caption = imggenLive.captions(record).controls(tools, {value: "a red apple left of a blue car", onChange: changed});
+    const settings = tools.row("Sampling"), tenths = value => value.toFixed(1);
+    const temperature = tools.slider(settings, {name: "temperature", label: "Temperature", min: 0, max: 1.5, step: 0.1, value: 1, format: tenths, onChange: changed});
+    const guidance = tools.slider(settings, {name: "guidance", label: "Guidance scale", min: 0, max: 6, step: 0.5, value: 2, format: tenths, onChange: changed});
+    const seed = tools.slider(settings, {name: "seed", label: "Seed", min: 0, max: 99, value: 1, onChange: changed});
+
+    // `open` are the positions that are sampled; the sampler keeps the other tokens.
+    let sampler = null, open = all, running = null, timer, repaints = 0, cursor = 0, brush = null, finger = null;
     const known = new Set(), bits = new Float32Array(count), marks = new Set(readMarks(tools.setting("marks", "", writeMarks)));
     earlier.element.parentElement.hidden = true;
 
@@ -56,40 +64,36 @@ imggenLive.register("tokens", {
     }
 
     // After a change a new image is generated, as soon as the reader leaves the control alone; or nothing, if tokens are marked, so
-    // that they can be repainted with other settings.
+    // that they can be repainted with other settings. A repainting that runs begins again.
     function changed() {
       if (marks.size && sampler?.done) return tools.say(caption.read() ? "Repaint the marked tokens with these settings, or generate a new image." : "The caption cannot be used.");
       pause();
-      timer = setTimeout(generate, 300);
+      timer = setTimeout(() => (sampler?.done === false ? begin(open) : generate()), 300);
     }
     function generate() {
       repaints = 0;
-      known.clear();
-      begin(new Int32Array(count), all);
+      begin(all);
     }
     function repaint() {
       if (!sampler?.done) return tools.say("The image is not complete yet. Repaint it when all tokens are sampled.");
       if (!marks.size) return tools.say("No token is marked. Mark tokens on the image with the pointer, or with the arrow keys and the space bar.");
-      earlier.element.parentElement.hidden = false;
       earlier.draw(decode(sampler.tokens));
       repaints += 1;
-      const open = all.filter(position => marks.has(position));
-      for (const position of open) known.delete(position);
-      begin(sampler.tokens, open);
+      begin(all.filter(position => marks.has(position)));
     }
-    function begin(given, open) {
+    function begin(positions) {
       pause();
       const read = caption.read();
-      if (!read) {
-        sampler = null;
-        paint();
-        return tools.say("The caption cannot be used.");
-      }
-      tools.say(`Sampling ${open.length} of ${count} tokens …`);
+      if (!read) return tools.say("The caption cannot be used.");
+      open = positions;
+      earlier.element.parentElement.hidden = open === all;
+      for (const position of open) known.delete(position);
+      const given = sampler?.tokens ?? new Int32Array(count);
       const random = tools.random(1000 * (seed.value + 1) + repaints);
       sampler = imggenLive.tokens({
         networks, condition: read.row, scale: guidance.value, temperature: temperature.value, given, open, uniform: random.uniform,
       });
+      Object.assign(sampler, {sampling: 0, decoding: 0, elapsed: 0});
       run();
     }
 
@@ -107,24 +111,25 @@ imggenLive.register("tokens", {
       runButton.textContent = sampler && !sampler.done ? "Continue" : "Generate";
     }
     async function run() {
-      const own = running = {};
+      const own = running = {}, one = sampler;
       runButton.textContent = "Pause";
-      let sampling = 0;
-      const begun = performance.now(), first = sampler.k, one = sampler;
+      tools.say(`Sampling ${open.length} of ${count} tokens …`);
       while (!one.done) {
-        const before = performance.now(), {position, probability} = one.advance();
-        sampling += performance.now() - before;
+        const before = performance.now(), {position, probability} = one.advance(), between = performance.now();
         known.add(position);
         bits[position] = -Math.log2(probability);
-        show(decode(one.tokens));
+        const pixels = decode(one.tokens);
+        one.sampling += between - before;
+        one.decoding += performance.now() - between;
+        show(pixels);
         await tools.pause();
+        one.elapsed += performance.now() - before;
         if (running !== own || tools.stopped) return;
       }
       pause();
-      const sampled = one.k - first, total = bits.reduce((sum, value) => sum + value, 0);
-      root.dataset.milliseconds = sampling / sampled;
-      tools.say(`${sampled} of ${count} tokens sampled in ${((performance.now() - begun) / 1000).toFixed(1)} s, of which the transformer took `
-        + `${(sampling / sampled).toFixed(0)} ms for each token. All tokens together: ${total.toFixed(0)} bits. The image is complete.`);
+      const each = root.dataset.milliseconds = one.sampling / one.k, total = bits.reduce((sum, value) => sum + value, 0);
+      tools.say(`${one.k} of ${count} tokens sampled in ${(one.elapsed / 1000).toFixed(1)} s: ${each.toFixed(0)} ms for each token in the transformer and `
+        + `${(one.decoding / one.k).toFixed(0)} ms in the decoder. All tokens together: ${total.toFixed(0)} bits. The image is complete.`);
     }
 
     function show(pixels) {
@@ -135,25 +140,35 @@ imggenLive.register("tokens", {
       paint();
     }
     function paint() {
-      const {context} = view, {panel, accent} = tools.colours(), place = i => [i % columns * cell, Math.floor(i / columns) * cell];
+      const {context} = view, {panel} = tools.colours(), place = i => [i % columns * cell, Math.floor(i / columns) * cell];
       context.imageSmoothingEnabled = false;
       context.drawImage(small, 0, 0, resolution, resolution);
       context.fillStyle = panel;
       for (const position of all) if (!known.has(position)) context.fillRect(...place(position), cell, cell);
-      const outline = (position, inset, lines) => {
-        for (const [width, colour] of lines) {
-          Object.assign(context, {lineWidth: width, strokeStyle: colour});
-          context.strokeRect(...place(position).map(at => at + inset), cell - 2 * inset, cell - 2 * inset);
+      const outline = (path, dashes) => {
+        for (const [lineWidth, strokeStyle] of [[6, "#fff"], [3, "#000"]]) {
+          Object.assign(context, {lineWidth, strokeStyle});
+          context.setLineDash(strokeStyle === "#000" ? dashes : []);
+          context.stroke(path);
         }
       };
+      // A dashed line around the marked tokens: their sides without a marked neighbour. The tokens stay visible.
+      const border = new Path2D(), frame = new Path2D();
       for (const position of marks) {
-        context.globalAlpha = 0.35;
-        context.fillStyle = accent;
-        context.fillRect(...place(position), cell, cell);
-        context.globalAlpha = 1;
-        outline(position, 2, [[4, "#fff"], [2, accent]]);
+        const [x, y] = place(position), column = position % columns;
+        const side = (inside, neighbour, from, to) => {
+          if (inside && marks.has(neighbour)) return;
+          border.moveTo(x + cell * from[0], y + cell * from[1]);
+          border.lineTo(x + cell * to[0], y + cell * to[1]);
+        };
+        side(true, position - columns, [0, 0], [1, 0]);
+        side(true, position + columns, [0, 1], [1, 1]);
+        side(column > 0, position - 1, [0, 0], [0, 1]);
+        side(column < columns - 1, position + 1, [1, 0], [1, 1]);
       }
-      if (document.activeElement === view.element) outline(cursor, 3, [[6, "#fff"], [3, "#000"]]);
+      outline(border, [6, 4]);
+      frame.rect(...place(cursor).map(at => at + 3), cell - 6, cell - 6);
+      if (document.activeElement === view.element) outline(frame, []);
     }
 
     const sayMarks = () => tools.say(marks.size ? `${marks.size} of ${count} tokens are marked. Repainting samples them again and keeps the others.` : "No token is marked.");
