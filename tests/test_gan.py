@@ -216,3 +216,21 @@ def test_unknown_losses_and_penalties_are_refused():
             models.GAN(generator, plain, **options)
     with pytest.raises(ValueError, match="build the discriminator with batch_norm=False"):
         models.GAN(generator, models.image_discriminator((8, 8, 1), filters=(4,)), penalty="gradient")
+
+
+@pytest.mark.parametrize("size", [(16, 16), (25, 40)])
+def test_an_interpolating_generator_adds_no_grid_to_uniform_features(size, rng):
+    network = models.interpolating_generator((*size, 3), 5, filters=(8, 4))
+    network.get_layer("features").kernel.assign(np.zeros((3, 3, 4, 4)))  # uniform features, by batch normalisation's offset
+    images = network.predict(rng.standard_normal((2, 5)), verbose=0)
+    assert images.shape == (2, *size, 3)
+    np.testing.assert_allclose(images, np.broadcast_to(images[:1, :1, :1], images.shape), atol=1e-6)
+
+
+def test_an_interpolating_generator_with_equal_weights_gives_the_same_image_at_every_size(rng):
+    small, large = (models.interpolating_generator((size, size, 3), 5, filters=(8, 4)) for size in (8, 64))
+    large.set_weights(small.get_weights())
+    latent = rng.standard_normal((4, 5))
+    shrunk = large.predict(latent, verbose=0).reshape(4, 8, 8, 8, 8, 3).mean(axis=(2, 4))
+    difference = np.abs(shrunk - small.predict(latent, verbose=0)).mean()
+    assert difference < 0.25 * np.abs(shrunk - np.roll(shrunk, 1, axis=0)).mean()  # less than between two latent vectors

@@ -9,9 +9,9 @@ from imggen_lib.models.gan.losses import (
     r1_penalty,
 )
 from imggen_lib.models.gan.model import GAN, frozen_call
-from imggen_lib.models.gan.networks import image_discriminator
+from imggen_lib.models.gan.networks import image_discriminator, interpolating_generator
 
 __all__ = [
     "GAN", "LOSSES", "PENALTIES", "discriminator_loss", "frozen_call", "generator_loss", "gradient_penalty",
-    "image_discriminator", "r1_penalty",
+    "image_discriminator", "interpolating_generator", "r1_penalty",
 ]  # fmt: skip

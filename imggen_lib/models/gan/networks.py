@@ -1,8 +1,12 @@
-"""The discriminator of a GAN. Its generator is :func:`imggen_lib.models.blocks.image_generator`."""
+"""Networks of a GAN: the discriminator, and a generator that interpolates.
+
+The other generator is :func:`imggen_lib.models.blocks.image_generator`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -10,7 +14,7 @@ from keras import layers
 from imggen_lib import _validation as validate
 from imggen_lib.models.blocks import convolutional_body
 
-__all__ = ["image_discriminator"]
+__all__ = ["image_discriminator", "interpolating_generator"]
 
 
 def image_discriminator(
@@ -88,3 +92,80 @@ def image_discriminator(
         class_logits = layers.Dense(num_classes, use_bias=False, name="class_logits", dtype="float32")
         logits = layers.Add(dtype="float32")([logits, wrap(class_logits)(x)])
     return keras.Model(image, logits, name=name)
+
+
+def interpolating_generator(
+    image_shape: Sequence[int],
+    latent_dim: int,
+    *,
+    hidden: int = 128,
+    filters: Sequence[int] = (128, 64, 32),
+    num_classes: int | None = None,
+    name: str = "generator",
+) -> keras.Model:
+    """Build a network from a latent vector to an image: coarse features, interpolated, then a network of each pixel.
+
+    Dense layers produce 4x4 features. Bilinear interpolation and a convolution double their size for every further entry of
+    ``filters``. The last features are interpolated to the size of the image. Convolutions with 1x1 kernels then compute the
+    colour of each pixel from its own features. A nonlinear function of a smooth field can have a sharp edge, but it repeats
+    no grid, unlike the output of a transposed convolution.
+
+    No weight depends on the size of the image. Weights that are trained with small images therefore fit larger ones.
+
+    Parameters
+    ----------
+    image_shape : tuple of int
+        ``(height, width, channels)``, any size.
+    latent_dim : int
+        Length of the latent vector.
+    hidden : int
+        Units of the first dense layer.
+    filters : sequence of int
+        Channels of the features at 4x4, 8x8, and so on.
+    num_classes : int, optional
+        Size of the condition, which is concatenated to the latent vector.
+
+    Returns
+    -------
+    keras.Model
+        From ``(n, latent_dim)``, or ``(n, latent_dim + num_classes)``, to ``(n, height, width, channels)`` in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``image_shape`` is not the shape of an image, or a number is not positive.
+
+    References
+    ----------
+    Odena, Dumoulin and Olah, "Deconvolution and checkerboard artifacts", Distill, 2016, for the interpolation.
+
+    Examples
+    --------
+    The weights of a generator of small images are those of a generator of large ones:
+
+    >>> small, large = (interpolating_generator((size, size, 3), 64) for size in (16, 64))
+    >>> large.set_weights(small.get_weights())
+    >>> small.output_shape, large.output_shape
+    ((None, 16, 16, 3), (None, 64, 64, 3))
+    """
+    height, width, channels = validate.image_shape(image_shape)
+    counts = [validate.integer(count, "filters") for count in filters]
+
+    def activate(x: Any, index: int) -> Any:
+        return layers.LeakyReLU(0.2)(layers.BatchNormalization(momentum=0.9, name=f"norm_{index}")(x))
+
+    inputs = validate.integer(latent_dim, "latent_dim") + validate.condition_size(num_classes)
+    latent = keras.Input((inputs,), name="latent")
+    x = activate(layers.Dense(validate.integer(hidden, "hidden"), use_bias=False, name="dense_0")(latent), 0)
+    x = layers.Dense(4 * 4 * counts[0], use_bias=False, name="dense_1")(x)
+    x = activate(layers.Reshape((4, 4, counts[0]))(x), 1)
+    for index, count in enumerate(counts[1:], start=2):
+        x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+        x = activate(layers.Conv2D(count, 3, padding="same", use_bias=False, name=f"conv_{index}")(x), index)
+    x = layers.Conv2D(counts[-1], 3, padding="same", use_bias=False, name="features")(x)
+    x = layers.BatchNormalization(momentum=0.9, name="norm_features")(x)
+    # The activation follows the interpolation: before it, the edges of the image would be as blurred as the features.
+    x = layers.LeakyReLU(0.2)(layers.Resizing(height, width, interpolation="bilinear")(x))
+    x = layers.LeakyReLU(0.2)(layers.Conv2D(counts[-1], 1, name="pixel")(x))
+    image = layers.Conv2D(channels, 1, activation="sigmoid", name="image", dtype="float32")(x)
+    return keras.Model(latent, image, name=name)
