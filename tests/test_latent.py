@@ -159,9 +159,21 @@ def test_latent_diffusion_needs_a_network_for_the_latents():
 # -- the transformer and the text encoder ----------------------------------------------------------------------------
 
 
+def small_transformer(shape, **options):
+    return models.image_transformer(shape, width=8, depth=2, heads=2, **options)
+
+
+def small_unet(shape, **options):
+    return models.image_unet(shape, filters=(8,), blocks=1, **options)
+
+
+NETWORKS = pytest.mark.parametrize("build", [small_transformer, small_unet])
+
+
+@NETWORKS
 @pytest.mark.parametrize("options", [{}, {"num_classes": 3}, {"num_classes": 5, "vocabulary_size": 7}])
-def test_transformer_is_zero_before_training_and_depends_on_every_input_later(options):
-    network = models.image_transformer((4, 6, 2), width=8, depth=2, heads=2, **options)
+def test_network_is_zero_before_training_and_depends_on_every_input_later(build, options):
+    network = build((4, 6, 2), **options)
     inputs = [np.ones((2, 4, 6, 2), "float32"), np.full((2, 1), 0.3, "float32")]
     if options:
         words = np.array([[1, 2, 0, 0, 0], [3, 0, 0, 0, 0]], "float32")
@@ -174,10 +186,9 @@ def test_transformer_is_zero_before_training_and_depends_on_every_input_later(op
         assert np.abs(ops.convert_to_numpy(network(changed)) - before).max() > 1e-4
 
 
-def test_words_after_the_caption_do_not_count_and_a_row_of_zeros_is_finite():
-    short, long = (
-        models.image_transformer((2, 2, 1), num_classes=n, vocabulary_size=7, width=8, depth=2, heads=2) for n in (3, 6)
-    )
+@NETWORKS
+def test_words_after_the_caption_do_not_count_and_a_row_of_zeros_is_finite(build):
+    short, long = (build((2, 2, 1), num_classes=n, vocabulary_size=7) for n in (3, 6))
     randomise(long)
     weights = {weight.path: weight for weight in long.weights}
     for weight in short.weights:
@@ -201,11 +212,15 @@ def test_text_encoder_distinguishes_the_order_of_words():
     np.testing.assert_allclose(again(ops.convert_to_tensor([[1.0, 2, 0]]))[0], vectors[:1], atol=1e-5)
 
 
-def test_transformer_refuses_sizes_and_captions_that_do_not_fit():
+@NETWORKS
+def test_networks_refuse_a_vocabulary_without_the_number_of_words(build):
+    with pytest.raises(ValueError, match="expected the number of words in a caption"):
+        build((4, 4, 1), vocabulary_size=3)
+
+
+def test_transformer_refuses_sizes_that_do_not_fit():
     with pytest.raises(ValueError, match="patch_size is 4; expected a divisor"):
         models.image_transformer((6, 8, 1), patch_size=4)
-    with pytest.raises(ValueError, match="expected the number of words in a caption"):
-        models.image_transformer((4, 4, 1), vocabulary_size=3)
 
 
 @pytest.mark.parametrize("shared", [False, True])

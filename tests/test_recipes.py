@@ -45,6 +45,13 @@ def test_overridden_options_reach_the_model():
     assert recipes.get("vae").override(conditional=True, latent_dim=2).model((8, 8, 1), 3, seed=0).num_classes == 3
 
 
+@pytest.mark.parametrize("captions", [False, True])
+def test_network_in_the_latents_is_a_unet_if_its_filters_are_given(captions):
+    recipe = recipes.get("latent_diffusion").override(unet_filters=(8, 16), depth=1, captions=captions, filters=(8, 8))
+    layers = {layer.name for layer in recipe.model((16, 16, 3), 5, seed=0).network.layers}
+    assert {"down_0", "down_1"} <= layers and ("text" in layers) == captions == ("attention" not in layers)
+
+
 @pytest.mark.parametrize("size", [16, 28, 64, 65, 128])
 @pytest.mark.parametrize("name", ["gan", "vae", "diffusion"])
 def test_number_of_halvings_keeps_dense_layers_and_attention_small(name, size):

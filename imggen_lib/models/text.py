@@ -10,7 +10,7 @@ from keras import layers, ops
 from imggen_lib import _validation as validate
 from imggen_lib.models.transformer import Positions, TransformerBlock
 
-__all__ = ["TextEncoder", "embed_caption"]
+__all__ = ["TextEncoder", "check_vocabulary", "embed_caption", "joint_blocks"]
 
 
 @keras.saving.register_keras_serializable(package="imggen_lib")
@@ -90,7 +90,28 @@ def mean_of_visible(vectors: Any, visible: Any) -> Any:
     return ops.sum(vectors * weights, axis=1) / ops.sum(weights, axis=1)
 
 
-def embed_caption(words: Any, *, vocabulary_size: int, width: int, depth: int = 2, heads: int = 4) -> tuple[Any, Any, Any]:
+def check_vocabulary(vocabulary_size: int | None, num_classes: int | None) -> None:
+    """Check that a network that reads captions has the number of words in a caption.
+
+    Raises
+    ------
+    ValueError
+        If ``vocabulary_size`` is given without ``num_classes``.
+
+    Examples
+    --------
+    >>> check_vocabulary(9, None)
+    Traceback (most recent call last):
+        ...
+    ValueError: vocabulary_size is given and num_classes is None; expected the number of words in a caption
+    """
+    if vocabulary_size is not None and num_classes is None:
+        raise ValueError("vocabulary_size is given and num_classes is None; expected the number of words in a caption")
+
+
+def embed_caption(
+    words: Any, *, vocabulary_size: int, width: int, depth: int = 2, heads: int = 4, summary: int | None = None
+) -> tuple[Any, Any, Any]:
     """Encode captions by a :class:`TextEncoder`, and summarise each of them in one vector.
 
     Parameters
@@ -99,11 +120,13 @@ def embed_caption(words: Any, *, vocabulary_size: int, width: int, depth: int = 
         ``(n, length)``: word numbers, 0 after the last word.
     vocabulary_size, width, depth, heads : int
         Of the encoder.
+    summary : int, optional
+        Length of the summarising vector; ``width`` by default.
 
     Returns
     -------
     vector : KerasTensor
-        ``(n, width)``: a linear function of the mean over the words.
+        ``(n, summary)``: a linear function of the mean over the words.
     vectors : KerasTensor
         ``(n, length, width)``, one for each word, 0 after the last word.
     visible : KerasTensor
@@ -117,5 +140,49 @@ def embed_caption(words: Any, *, vocabulary_size: int, width: int, depth: int = 
     """
     encoder = TextEncoder(vocabulary_size, width, depth=depth, heads=heads, name="text")
     vectors, visible = encoder(words)
-    vector = layers.Dense(width, name="embed_caption")(mean_of_visible(vectors, visible))
+    vector = layers.Dense(summary or width, name="embed_caption")(mean_of_visible(vectors, visible))
     return vector, vectors * ops.expand_dims(ops.cast(visible, vectors.dtype), -1), visible
+
+
+def joint_blocks(tokens: Any, embedding: Any, *, depth: int, heads: int, words: Any = None, visible: Any = None) -> Any:
+    """Apply transformer blocks to the tokens of an image and, if there is a caption, to its words together with them.
+
+    The embedding modulates every block (adaLN-zero). All blocks share the layer that computes the modulation.
+
+    Parameters
+    ----------
+    tokens : KerasTensor
+        ``(n, N, width)``.
+    embedding : KerasTensor
+        ``(n, size)``.
+    depth, heads : int
+        Number of blocks, and heads of their attention.
+    words, visible : KerasTensor, optional
+        Vectors ``(n, length, width)`` and their mask, from :func:`embed_caption`.
+
+    Returns
+    -------
+    KerasTensor
+        ``(n, N, width)``: the tokens of the image. The blocks are the identity before training.
+
+    References
+    ----------
+    Bao et al., "All are worth words: a ViT backbone for diffusion models", CVPR 2023, for the condition as tokens.
+
+    Examples
+    --------
+    >>> tokens, embedding = keras.random.normal((2, 5, 8), seed=0), keras.random.normal((2, 3), seed=1)
+    >>> bool(ops.all(joint_blocks(tokens, embedding, depth=2, heads=2) == tokens))
+    True
+    """
+    modulation = layers.Dense(6 * tokens.shape[-1], kernel_initializer="zeros", name="modulation")(ops.silu(embedding))
+    mask, first = None, 0
+    if words is not None:
+        first = words.shape[1]
+        tokens = layers.Concatenate(axis=1)([words, tokens])
+        seen = ops.concatenate([visible, ops.ones_like(tokens[:, first:, 0], dtype="bool")], axis=1)
+        mask = ops.reshape(seen, (-1, 1, 1, tokens.shape[1]))
+    for index in range(validate.integer(depth, "depth")):
+        block = TransformerBlock(heads, shared_modulation=True, name=f"block_{index}")
+        tokens = block(tokens, modulation, visible=mask)
+    return tokens[:, first:]

@@ -78,6 +78,8 @@ def _build_latent_diffusion(
     width: int = 192,
     depth: int = 6,
     heads: int = 6,
+    unet_filters: Sequence[int] | None = None,
+    blocks: int = 1,
     prediction: str = "velocity",
     time_density: str = "logit_normal",
     train_autoencoder: bool = True,
@@ -87,9 +89,10 @@ def _build_latent_diffusion(
     filters: Sequence[int] = (32, 64, 96),
     kl_weight: float = 1e-3,
 ) -> LatentDiffusion:
-    """Build a rectified flow with a transformer in the latents of an autoencoder, conditional if the dataset has labels.
+    """Build a rectified flow in the latents of an autoencoder, conditional if the dataset has labels.
 
-    With ``captions``, the condition is a row of word numbers of :mod:`imggen_lib.datasets.captioned_emoji`.
+    Its network is a transformer or, with ``unet_filters``, a U-Net. With ``captions``, the condition is a row of word
+    numbers of :mod:`imggen_lib.datasets.captioned_emoji`.
     """
     from imggen_lib import models
     from imggen_lib.datasets import composed_emoji
@@ -97,15 +100,15 @@ def _build_latent_diffusion(
     autoencoder = _build_autoencoder(
         image_shape, None, seed, latent_channels=latent_channels, filters=filters, kl_weight=kl_weight
     )
-    network = models.image_transformer(
-        autoencoder.latent_shape,
-        num_classes=num_classes,
-        vocabulary_size=len(composed_emoji.VOCABULARY) if captions else None,
-        patch_size=patch_size,
-        width=width,
-        depth=depth,
-        heads=heads,
-    )
+    condition = {
+        "num_classes": num_classes,
+        "vocabulary_size": len(composed_emoji.VOCABULARY) if captions else None,
+    }
+    shape = autoencoder.latent_shape
+    if unet_filters is not None:
+        network = models.image_unet(shape, **condition, filters=unet_filters, blocks=blocks, depth=depth)
+    else:
+        network = models.image_transformer(shape, **condition, patch_size=patch_size, width=width, depth=depth, heads=heads)
     return models.LatentDiffusion(
         network,
         autoencoder,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.blocks import embed
-from imggen_lib.models.text import embed_caption
-from imggen_lib.models.transformer import Positions, TransformerBlock, image_to_patches, patches_to_image
+from imggen_lib.models.text import check_vocabulary, embed_caption, joint_blocks
+from imggen_lib.models.transformer import Positions, image_to_patches, patches_to_image
 
 __all__ = ["image_transformer"]
 
@@ -75,8 +75,7 @@ def image_transformer(
     shape = validate.image_shape(image_shape)
     if any(size % validate.integer(patch_size, "patch_size") for size in shape[:2]):
         raise ValueError(f"image_shape is {shape} and patch_size is {patch_size}; expected a divisor of height and width")
-    if vocabulary_size is not None and num_classes is None:
-        raise ValueError("vocabulary_size is given and num_classes is None; expected the number of words in a caption")
+    check_vocabulary(vocabulary_size, num_classes)
     image = keras.Input(shape, name="image")
     angle = keras.Input((1,), name="angle")
     condition = keras.Input((num_classes,), name="condition") if validate.condition_size(num_classes) else None
@@ -84,20 +83,14 @@ def image_transformer(
     tokens = layers.Dense(width, name="to_tokens")(image_to_patches(image, patch_size))
     tokens = Positions(name="positions")(tokens)
     embedding = embed(angle, None if vocabulary_size else condition, width)
-    mask, words = None, 0
-    if vocabulary_size is not None and num_classes is not None:
-        vector, vectors, visible = embed_caption(
+    words, visible = None, None
+    if vocabulary_size is not None:
+        vector, words, visible = embed_caption(
             condition, vocabulary_size=vocabulary_size, width=width, depth=text_depth, heads=heads
         )
         embedding = layers.Add()([embedding, vector])
-        tokens, words = layers.Concatenate(axis=1)([vectors, tokens]), num_classes
-        seen = ops.concatenate([visible, ops.ones_like(tokens[:, words:, 0], dtype="bool")], axis=1)
-        mask = ops.reshape(seen, (-1, 1, 1, tokens.shape[1]))
-    modulation = layers.Dense(6 * width, kernel_initializer="zeros", name="modulation")(ops.silu(embedding))
-    for index in range(validate.integer(depth, "depth")):
-        block = TransformerBlock(heads, shared_modulation=True, name=f"block_{index}")
-        tokens = block(tokens, modulation, visible=mask)
-    tokens = layers.LayerNormalization(epsilon=1e-5, name="velocity_norm")(tokens[:, words:])
+    tokens = joint_blocks(tokens, embedding, depth=depth, heads=heads, words=words, visible=visible)
+    tokens = layers.LayerNormalization(epsilon=1e-5, name="velocity_norm")(tokens)
     values = layers.Dense(patch_size**2 * shape[2], kernel_initializer="zeros", name="velocity", dtype="float32")(tokens)
     inputs = [image, angle] if condition is None else [image, angle, condition]
     return keras.Model(inputs, patches_to_image(values, shape, patch_size), name=name)

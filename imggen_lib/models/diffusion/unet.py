@@ -10,6 +10,8 @@ from keras import layers
 
 from imggen_lib import _validation as validate
 from imggen_lib.models.blocks import embed, rounding_border
+from imggen_lib.models.text import check_vocabulary, embed_caption, joint_blocks
+from imggen_lib.models.transformer import Positions
 
 __all__ = ["image_unet"]
 
@@ -21,8 +23,11 @@ def image_unet(
     image_shape: Sequence[int],
     *,
     num_classes: int | None = None,
+    vocabulary_size: int | None = None,
     filters: Sequence[int] = (48, 96),
     blocks: int = 2,
+    depth: int = 2,
+    text_depth: int = 2,
     name: str = "unet",
 ) -> keras.Model:
     """Build a U-Net from a noisy image, its angle and a condition to an image of the same shape.
@@ -32,16 +37,23 @@ def image_unet(
     angle and condition are added, and modulate every residual block by adaptive group normalisation. An image whose size
     cannot be halved that often gets a border of zeros, which is cropped from the output.
 
+    If the condition is a caption, transformer blocks replace the self-attention: there attention goes over the words and
+    the positions of the lowest resolution together.
+
     Parameters
     ----------
     image_shape : tuple of int
         ``(height, width, channels)``, any size.
     num_classes : int, optional
-        Size of the condition. The embedding of the condition has no bias, so a row of zeros means "no condition".
+        Size of the condition: the number of classes, or the number of words in a row. A row of zeros means "no condition".
+    vocabulary_size : int, optional
+        If given, the condition is a row of word numbers; see :class:`imggen_lib.models.text.TextEncoder`.
     filters : sequence of int
         Channels of each level, after its halving; multiples of 8.
     blocks : int
         Residual blocks per level, in the encoder and in the decoder.
+    depth, text_depth : int
+        With captions: number of transformer blocks, and of those in the text encoder.
 
     Returns
     -------
@@ -52,13 +64,15 @@ def image_unet(
     Raises
     ------
     ValueError
-        If ``image_shape`` is not the shape of an image, or a number of channels is not a multiple of 8.
+        If ``image_shape`` is not the shape of an image, a number of channels is not a multiple of 8, or ``vocabulary_size``
+        is given without ``num_classes``.
 
     References
     ----------
     Ronneberger, Fischer and Brox, "U-Net: convolutional networks for biomedical image segmentation", MICCAI 2015. Ho, Jain
     and Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020. Dhariwal and Nichol, "Diffusion models beat GANs
-    on image synthesis", NeurIPS 2021, for adaptive group normalisation.
+    on image synthesis", NeurIPS 2021, for adaptive group normalisation. Hoogeboom, Heek and Salimans, "Simple diffusion:
+    end-to-end diffusion for high resolution images", ICML 2023, for transformer blocks at the lowest resolution.
 
     Examples
     --------
@@ -72,10 +86,22 @@ def image_unet(
         raise ValueError(
             f"filters is {tuple(filters)}; expected multiples of {GROUPS}: group normalisation uses {GROUPS} groups"
         )
+    check_vocabulary(vocabulary_size, num_classes)
     image = keras.Input(validate.image_shape(image_shape), name="image")
     angle = keras.Input((1,), name="angle")
     condition = keras.Input((num_classes,), name="condition") if validate.condition_size(num_classes) else None
-    embedding = embed(angle, condition, 2 * filters[-1])
+    embedding = embed(angle, None if vocabulary_size else condition, 2 * filters[-1])
+    words, visible = None, None
+    if vocabulary_size is not None:
+        vector, words, visible = embed_caption(
+            condition,
+            vocabulary_size=vocabulary_size,
+            width=filters[-1],
+            depth=text_depth,
+            heads=HEADS,
+            summary=2 * filters[-1],
+        )
+        embedding = layers.Add()([embedding, vector])
 
     border = rounding_border(image_shape, len(filters))
     padded = border != ((0, 0), (0, 0))
@@ -86,7 +112,12 @@ def image_unet(
             x = _residual_block(x, embedding, count, name=f"down_{level}_block_{index}")
         skips.append(x)
 
-    x = layers.Add()([x, _self_attention(x)])
+    if words is None:
+        x = layers.Add()([x, _self_attention(x)])
+    else:
+        tokens = Positions(name="positions")(layers.Reshape((-1, filters[-1]))(x))
+        tokens = joint_blocks(tokens, embedding, depth=depth, heads=HEADS, words=words, visible=visible)
+        x = layers.Reshape(x.shape[1:])(tokens)
 
     lowest = len(filters) - 1
     for level in range(lowest, -1, -1):
