@@ -2,7 +2,11 @@
 
 Every recipe is trained twice for each seed: for one minute and for ten, each time with the learning rate that it has for as
 many steps as fit into the time. The Fréchet distance of 5,000 samples is measured at the end. See ``race.py`` for how time
-is counted. A stopped race resumes; a table of fewer seeds says so. Writes the table and the plot beside this file.
+is counted.
+
+Writes the results, the table and the plot beside this file. A stopped race resumes from the results, also on another
+machine, because they contain the seconds per step. A training counts only when all families have finished the same budget
+with the same seed. The table states how many seeds that are.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any
 import race
 
 TABLE = Path(__file__).with_suffix(".md")
+STORED = Path(__file__).with_suffix(".json")
 MODELS = ("gan", "vae", "flow", "pixelcnn", "diffusion")
 SEEDS = (0, 1, 2)
 POINTS = (60, 600)
@@ -31,22 +36,30 @@ def main() -> None:
     parser.add_argument("--trial", action="store_true", help=race.TRIAL_HELP)
     trial = parser.parse_args().trial
     n = race.TRIAL_IMAGES if trial else race.NUM_IMAGES
-    results = race.run("equal_time", entries(), functools.partial(race.frechet_distance, n=n), POINTS, trial=trial)
+    measure = functools.partial(race.frechet_distance, n=n)
+    results = race.run("equal_time", entries(), measure, POINTS, stored=STORED, trial=trial)
     path = race.RESULTS / "trial" / TABLE.name if trial else TABLE
     write(path, by_family(results), race.real_data_distance(n), n, race.TRIAL_POINTS if trial else POINTS)
 
 
-def by_family(results: dict[str, Any]) -> dict[str, Any]:
-    """Return one result for each family, whose curves have the end of each budget.
+def finished(results: dict[str, Any]) -> dict[int, list[str]]:
+    """Return for each budget the seeds with which all families have been trained."""
+    curves = {point: [results[f"{name}-{point}s"]["curves"] for name in MODELS] for point in POINTS}
+    return {
+        point: sorted(set.intersection(*({seed for seed, curve in family.items() if curve} for family in families)))
+        for point, families in curves.items()
+    }
 
-    A seed that has not finished all budgets is left out.
-    """
-    families = {}
+
+def by_family(results: dict[str, Any]) -> dict[str, Any]:
+    """Return one result for each family. The curve of a seed has the end of each budget that all families have finished."""
+    families, seeds = {}, finished(results)
     for name in MODELS:
-        budgets = [results[key] for key in race.budgets(name, SEEDS, POINTS)]
-        seeds = set.intersection(*({seed for seed, curve in budget["curves"].items() if curve} for budget in budgets))
-        curves = {seed: [budget["curves"][seed][-1] for budget in budgets] for seed in sorted(seeds)}
-        families[name] = {**budgets[-1], "curves": curves}
+        curves: dict[str, Any] = {}
+        for point in POINTS:
+            for seed in seeds[point]:
+                curves.setdefault(seed, []).append(results[f"{name}-{point}s"]["curves"][seed][-1])
+        families[name] = {**results[f"{name}-{POINTS[-1]}s"], "curves": curves}
     return families
 
 
@@ -55,11 +68,12 @@ def write(path: Path, results: dict[str, Any], baseline: float, n: int, points: 
     labels = {name: race.Entry(f"`{name}`", race.RecipeRunner.of(name), SEEDS, points[-1]) for name in results}
     result = next(iter(results.values()))
     conditional = [f"`{name}`" for name in results if results[name]["conditional"]]
-    counts = {len(result["curves"]) for result in results.values()}
-    seeds = f"median (minimum to maximum) of {min(counts)} seeds, chosen beforehand" if min(counts) > 1 else "one seed"
+    counts = {point: sum(any(end[0] == point for end in curve) for curve in result["curves"].values()) for point in points}
+    number = " and ".join(f"{count} after {race.head(point)}" for point, count in counts.items())
     text = (
         f"Fréchet distance of {n:,} samples to the 10,000 test images of Fashion-MNIST, after one minute and after ten "
-        f"minutes of training on {result['machine']}: {seeds}. For {n:,} real training images it is {baseline:.3g}. Each "
+        f"minutes of training on {result['machine']}. Seeds, chosen beforehand: {number}; of several, the median (minimum "
+        f"to maximum). For {n:,} real training images the distance is {baseline:.3g}. Each "
         "recipe is trained once for each budget and seed, with a learning rate that falls over the budget. Time is the "
         "number of steps times the seconds per step, measured on the idle machine. Conditioned on the class: "
         f"{', '.join(conditional) or 'none'}. Commit {result['commit']}."

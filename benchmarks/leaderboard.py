@@ -34,7 +34,6 @@ from imggen_lib import datasets, evaluation, io, pretrained, recipes
 
 FOLDER = Path(__file__).parent
 ROWS, TABLE = FOLDER / "leaderboard.json", FOLDER / "leaderboard.md"
-EQUAL_TIME = race.RESULTS / "equal_time.json"
 #: The budgets in seconds, and the largest file of weights in bytes.
 POINTS, LARGEST_FILE = (60, 600), 8_000_000
 #: The beginning of a table that is measured as this one: the same samples, the same test images, and no multiples.
@@ -94,7 +93,7 @@ def main() -> None:
             board = insert_published(read(ROWS), FOLDER, baseline=race.real_data_distance(), classifier=classifier())
         elif arguments.equal_time:
             imggen_lib.configure_process()
-            board = insert_families(read(ROWS), json.loads(EQUAL_TIME.read_text(encoding="utf-8")))
+            board = insert_families(read(ROWS), json.loads(equal_time.STORED.read_text(encoding="utf-8")))
         else:
             board = measured(read(ROWS), arguments.model, arguments.weights, tuple(arguments.seeds), arguments.trial)
     except (Refused, FileNotFoundError, ValueError) as error:
@@ -195,13 +194,14 @@ def distance_cell(row: Row, seconds: int) -> str:
 
 
 def insert_families(board: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    """Return the board with the families in the results of ``equal_time.py`` that have a finished seed of each budget."""
+    """Return the board with the families in the results of ``equal_time.py``, once each budget has a finished seed."""
+    if not all(equal_time.finished(results).values()):
+        return board
     dataset, baseline = datasets.load(race.DATASET), race.real_data_distance()
     for name in equal_time.MODELS:
         own = {key: results[key] for key in race.budgets(name, equal_time.SEEDS, POINTS)}
-        if all(any(result["curves"].values()) for result in own.values()):
-            row = row_of(name, own, end_of(name, None, dataset))
-            board = insert(board, row, baseline=baseline, classifier=classifier())
+        row = row_of(name, own, end_of(name, None, dataset))
+        board = insert(board, row, baseline=baseline, classifier=classifier())
     return board
 
 

@@ -238,6 +238,7 @@ def run(
     measure: Callable[[Any], float] = frechet_distance,
     points: Sequence[int] = POINTS,
     *,
+    stored: Path | None = None,
     trial: bool = False,
 ) -> dict[str, Any]:
     """Measure the time per step if it is not known, train what has not been trained, and return all results.
@@ -251,6 +252,8 @@ def run(
         From a runner to the number that is compared.
     points : sequence of int
         Seconds of training after which it is measured. Points before the end of an entry's first step are left out.
+    stored : Path, optional
+        The file of the results. By default it has the given name and is in ``RESULTS``.
     trial : bool
         Train one seed of each entry for four steps, measured after two and four, without timing, and keep the results
         apart.
@@ -264,7 +267,7 @@ def run(
     imggen_lib.configure_process()
     folder = RESULTS / "trial" if trial else RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
+    path = folder / f"{name}.json" if stored is None or trial else stored
     if trial:
         path.unlink(missing_ok=True)
         points, entries = TRIAL_POINTS, trial_of(entries)

@@ -205,16 +205,25 @@ def test_table_of_equal_times_states_seeds_budget_and_conditions(tmp_path, monke
     results = equal_time.by_family(equal_time_results())
     equal_time.write(tmp_path / "table.md", results, 0.4764, 5000, equal_time.POINTS)
     text = (tmp_path / "table.md").read_text()
-    assert "tiny, 2 cores: median (minimum to maximum) of 3 seeds, chosen beforehand. For 5,000 real" in text
-    assert "it is 0.476." in text and "Conditioned on the class: `pixelcnn`. Commit abc1234." in text
+    assert "on tiny, 2 cores. Seeds, chosen beforehand: 3 after 60 s and 3 after 10 min; of several, the median" in text
+    assert "the distance is 0.476." in text and "Conditioned on the class: `pixelcnn`. Commit abc1234." in text
     assert text.count("| 10.0 (9.00 to 11.0) | 4.00 (3.00 to 5.00) |") == len(equal_time.MODELS)
 
 
-def test_a_seed_without_all_budgets_is_left_out_of_the_table_of_equal_times():
-    results = equal_time_results((0, 1))
-    results["vae-600s"]["curves"]["1"] = []
+def test_a_budget_counts_for_the_seeds_with_which_all_families_have_finished_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(race, "plot", lambda *arguments, **options: None)
+    results = equal_time_results()
+    results["vae-600s"]["curves"] = {"1": [[600, 1200, 5.0]], "2": []}
+    assert equal_time.finished(results) == {60: ["0", "1", "2"], 600: ["1"]}
     families_ = equal_time.by_family(results)
-    assert list(families_["vae"]["curves"]) == ["0"] and list(families_["gan"]["curves"]) == ["0", "1"]
+    assert families_["gan"]["curves"] == {
+        "0": [[60, 120, 9.0]],
+        "1": [[60, 120, 10.0], [600, 1200, 4.0]],
+        "2": [[60, 120, 11.0]],
+    }
+    equal_time.write(tmp_path / "table.md", families_, 0.4764, 5000, equal_time.POINTS)
+    text = (tmp_path / "table.md").read_text()
+    assert "3 after 60 s and 1 after 10 min" in text and "| 10.0 (9.00 to 11.0) | 5.00 |" in text
 
 
 def test_entries_at_equal_time_are_scheduled_recipes_with_three_seeds():
@@ -591,11 +600,12 @@ def test_each_budget_of_a_recipe_is_an_entry_with_a_schedule_and_published_recip
 def test_rows_of_families_come_from_the_race_at_equal_time(monkeypatch):
     monkeypatch.setattr(leaderboard, "end_of", lambda name, weights, dataset: None)
     monkeypatch.setattr(race, "real_data_distance", lambda: 0.5)
-    results = equal_time_results()
-    results["flow-600s"]["curves"] = {}
-    board = leaderboard.insert_families({"baseline": None, "classifier": None, "rows": []}, results)
-    assert {row["recipe"] for row in board["rows"]} == set(equal_time.MODELS) - {"flow"}
+    results, empty = equal_time_results(), {"baseline": None, "classifier": None, "rows": []}
+    board = leaderboard.insert_families(empty, results)
+    assert {row["recipe"] for row in board["rows"]} == set(equal_time.MODELS)
     assert all(row["distances"] == {"60": [10.0, 9.0, 11.0], "600": [4.0, 3.0, 5.0]} for row in board["rows"])
+    results["flow-600s"]["curves"] = {}
+    assert leaderboard.insert_families(empty, results)["rows"] == []
 
 
 # Shipped models
