@@ -4,9 +4,9 @@ Every recipe is trained twice for each seed: for one minute and for ten, each ti
 many steps as fit into the time. The Fréchet distance of 5,000 samples is measured at the end. See ``race.py`` for how time
 is counted.
 
-Writes the results, the table and the plot beside this file. A stopped race resumes from the results, also on another
-machine, because they contain the seconds per step. A training counts only when all families have finished the same budget
-with the same seed. The table states how many seeds that are.
+Writes the table and the plot beside this file, and the results and samples of the first seed to ``data``. A stopped race
+resumes from the results, also on another machine, because they contain the seconds per step. A training counts only when
+all families have finished the same budget with the same seed. The table states how many seeds that are.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import race
 
+from imggen_lib import io, pretrained
+
 TABLE = Path(__file__).with_suffix(".md")
-STORED = Path(__file__).with_suffix(".json")
+STORED, SAMPLES = io.data_path("equal_time.json"), io.data_path("equal_time.npz")
 MODELS = ("gan", "vae", "flow", "pixelcnn", "diffusion")
 SEEDS = (0, 1, 2)
 POINTS = (60, 600)
+#: Number of samples that are kept of each training with the first seed.
+NUM_SAMPLES = 10
 
 
 def entries() -> dict[str, race.Entry]:
@@ -39,7 +44,22 @@ def main() -> None:
     measure = functools.partial(race.frechet_distance, n=n)
     results = race.run("equal_time", entries(), measure, POINTS, stored=STORED, trial=trial)
     path = race.RESULTS / "trial" / TABLE.name if trial else TABLE
+    store_samples(race.RESULTS / "trial" if trial else race.RESULTS, path.with_suffix(".npz") if trial else SAMPLES)
     write(path, by_family(results), race.real_data_distance(n), n, race.TRIAL_POINTS if trial else POINTS)
+
+
+def store_samples(states: Path, path: Path) -> None:
+    """Write samples of the models that were trained with the first seed, 8-bit arrays by the key of their entry.
+
+    Samples in the file stay if their model is not among the saved states.
+    """
+    samples = dict(np.load(path)) if path.is_file() else {}
+    for key in entries():
+        state = states / f"equal_time-{key}-{SEEDS[0]}.keras"
+        if state.is_file():
+            samples[key] = np.round(255 * pretrained.load(state).sample(NUM_SAMPLES, seed=0)).astype(np.uint8)
+    with io.atomic_write(path) as temporary:
+        np.savez_compressed(temporary, **samples)
 
 
 def finished(results: dict[str, Any]) -> dict[int, list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imggen_lib import datasets, pretrained
+from imggen_lib import datasets, pretrained, recipes
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
@@ -224,6 +224,17 @@ def test_a_budget_counts_for_the_seeds_with_which_all_families_have_finished_it(
     equal_time.write(tmp_path / "table.md", families_, 0.4764, 5000, equal_time.POINTS)
     text = (tmp_path / "table.md").read_text()
     assert "3 after 60 s and 1 after 10 min" in text and "| 10.0 (9.00 to 11.0) | 5.00 |" in text
+
+
+def test_samples_of_the_race_are_those_of_the_saved_states_and_others_stay(tmp_path):
+    model = recipes.get("vae").override(latent_dim=2).model((8, 8, 1), None, seed=0)
+    pretrained.save(model, tmp_path / "equal_time-vae-60s-0.keras", {"steps": 1})
+    np.savez(tmp_path / "samples.npz", **{key: np.zeros((1, 8, 8, 1), np.uint8) for key in ("vae-60s", "gan-60s")})
+    equal_time.store_samples(tmp_path, tmp_path / "samples.npz")
+    samples = np.load(tmp_path / "samples.npz")
+    assert set(samples) == {"vae-60s", "gan-60s"} and not samples["gan-60s"].any()
+    expected = np.round(255 * model.sample(equal_time.NUM_SAMPLES, seed=0))
+    np.testing.assert_allclose(samples["vae-60s"], expected, atol=1)
 
 
 def test_entries_at_equal_time_are_scheduled_recipes_with_three_seeds():
