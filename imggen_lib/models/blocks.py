@@ -302,14 +302,18 @@ def convolutional_body(
     *,
     batch_norm: bool,
     wrap: Callable[[keras.Layer], keras.Layer] = lambda layer: layer,
+    reduce: int = 1,
 ) -> tuple[Any, Any]:
     """Return the input and the flattened features of strided convolutions, which discriminator and encoder share.
 
     The image is rescaled to [-1, 1], and each convolution halves the size, rounded up: it pads odd sizes with zeros.
-    ``wrap`` is applied to every layer with weights (spectral normalisation).
+    ``wrap`` is applied to every layer with weights (spectral normalisation). Before the first layer, blocks of
+    ``reduce`` x ``reduce`` pixels are averaged.
     """
     image = keras.Input(validate.image_shape(image_shape), name="image")
     x = layers.Rescaling(2.0, offset=-1.0)(image)
+    if reduce > 1:
+        x = layers.AveragePooling2D(reduce)(x)
     for stage, count in enumerate(filters):
         # The first layer is not normalised: the network could not distinguish a dark batch from a bright one.
         normalise = batch_norm and stage > 0

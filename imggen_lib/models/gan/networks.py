@@ -25,6 +25,7 @@ def image_discriminator(
     batch_norm: bool = True,
     spectral_norm: bool = False,
     dropout: float = 0.0,
+    reduce: int = 1,
     num_classes: int | None = None,
     name: str = "discriminator",
 ) -> keras.Model:
@@ -51,6 +52,9 @@ def image_discriminator(
         divides in each step, so only a call with ``training=True`` is bounded there.
     dropout : float
         Fraction of the features that are dropped in training before the last layer, in [0, 1).
+    reduce : int
+        Average blocks of ``reduce`` x ``reduce`` pixels before the first layer. A step takes less time, and differences
+        in finer details are not detected.
     num_classes : int, optional
         Size of the condition, for a conditional GAN.
 
@@ -62,7 +66,8 @@ def image_discriminator(
     Raises
     ------
     ValueError
-        If ``image_shape`` is not the shape of an image, or both normalisations are requested.
+        If ``image_shape`` is not the shape of an image, ``reduce`` is not an integer of at least 1, or both normalisations
+        are requested.
 
     References
     ----------
@@ -80,7 +85,8 @@ def image_discriminator(
     def wrap(layer: keras.Layer) -> keras.Layer:
         return layers.SpectralNormalization(layer, name=f"{layer.name}_sn") if spectral_norm else layer
 
-    image, x = convolutional_body(image_shape, filters, batch_norm=batch_norm, wrap=wrap)
+    reduce = validate.integer(reduce, "reduce")
+    image, x = convolutional_body(image_shape, filters, batch_norm=batch_norm, wrap=wrap, reduce=reduce)
     x = wrap(layers.Dense(hidden, use_bias=not batch_norm, name="dense"))(x)
     if batch_norm:
         x = layers.BatchNormalization(momentum=0.9, name="norm_dense")(x)
