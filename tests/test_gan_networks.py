@@ -54,3 +54,15 @@ def test_spectral_normalisation_makes_the_largest_singular_value_one(rng):
 def test_batch_and_spectral_normalisation_exclude_each_other():
     with pytest.raises(ValueError, match="batch_norm and spectral_norm are both True"):
         models.image_discriminator((8, 8, 1), spectral_norm=True)
+
+
+def test_reducing_discriminator_depends_on_the_means_of_blocks_only(rng):
+    shape = (8, 6, 3)
+    reducing = models.image_discriminator(shape, filters=(4,), reduce=2, batch_norm=False)
+    plain = models.image_discriminator((4, 3, 3), filters=(4,), batch_norm=False)
+    plain.set_weights(reducing.get_weights())
+    images = rng.random((5, *shape)).astype("float32")
+    means = images.reshape(5, 4, 2, 3, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(reducing.predict(images, verbose=0), plain.predict(means, verbose=0), atol=1e-5)
+    with pytest.raises(ValueError, match="reduce is 0"):
+        models.image_discriminator(shape, reduce=0)

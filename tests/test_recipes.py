@@ -94,3 +94,9 @@ def test_moving_average_extends_over_a_fraction_of_the_steps():
     assert momenta == pytest.approx([0.9, 0.999, 0.999])
     own = recipe.override(ema_momentum=0.5)
     assert own.model((8, 8, 1), 4, seed=0, num_steps=100).ema_momentum == 0.5
+
+
+def test_gan_with_a_reducing_discriminator_has_a_generator_that_interpolates():
+    gan = recipes.get("gan").override(reduce=2, filters=(8, 8)).model((16, 16, 3), None, seed=0)
+    assert gan.generator.get_layer("pixel").kernel.shape[:2] == (1, 1)
+    assert gan.discriminator.get_layer("conv_0").output.shape[1:3] == (4, 4)
