@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import race
 from imggen_lib import io, pretrained
 
 TABLE = Path(__file__).with_suffix(".md")
-STORED, SAMPLES = io.data_path("equal_time.json"), io.data_path("equal_time.npz")
+STORED, SAMPLES = io.data_path("equal_time.json"), io.data_path("equal_time_samples.npz")
 MODELS = ("gan", "vae", "flow", "pixelcnn", "diffusion")
 SEEDS = (0, 1, 2)
 POINTS = (60, 600)
@@ -49,9 +50,9 @@ def main() -> None:
 
 
 def store_samples(states: Path, path: Path) -> None:
-    """Write samples of the models that were trained with the first seed, 8-bit arrays by the key of their entry.
+    """Write samples of the models that were trained with the first seed, and a record of the file.
 
-    Samples in the file stay if their model is not among the saved states.
+    The samples are 8-bit arrays by the key of their entry. Samples in the file stay if their model is not among the saved states.
     """
     samples = dict(np.load(path)) if path.is_file() else {}
     for key in entries():
@@ -60,6 +61,14 @@ def store_samples(states: Path, path: Path) -> None:
             samples[key] = np.round(255 * pretrained.load(state).sample(NUM_SAMPLES, seed=0)).astype(np.uint8)
     with io.atomic_write(path) as temporary:
         np.savez_compressed(temporary, **samples)
+    record = {
+        "origin": f"{NUM_SAMPLES} samples of each model that benchmarks/equal_time.py trained with seed {SEEDS[0]}",
+        "licence": "as the library; see LICENSE",
+        "made_by": "benchmarks/equal_time.py",
+        "sha256": io.sha256(path),
+    }
+    with io.atomic_write(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def finished(results: dict[str, Any]) -> dict[int, list[str]]:

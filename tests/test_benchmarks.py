@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imggen_lib import datasets, pretrained, recipes
+from imggen_lib import datasets, io, pretrained, recipes
 
 ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
@@ -235,6 +235,8 @@ def test_samples_of_the_race_are_those_of_the_saved_states_and_others_stay(tmp_p
     assert set(samples) == {"vae-60s", "gan-60s"} and not samples["gan-60s"].any()
     expected = np.round(255 * model.sample(equal_time.NUM_SAMPLES, seed=0))
     np.testing.assert_allclose(samples["vae-60s"], expected, atol=1)
+    record = json.loads((tmp_path / "samples.json").read_text())
+    assert record["sha256"] == io.sha256(tmp_path / "samples.npz")
 
 
 def test_entries_at_equal_time_are_scheduled_recipes_with_three_seeds():
