@@ -52,7 +52,8 @@ def main() -> None:
 def store_samples(states: Path, path: Path) -> None:
     """Write samples of the models that were trained with the first seed, and a record of the file.
 
-    The samples are 8-bit arrays by the key of their entry. Samples in the file stay if their model is not among the saved states.
+    The samples are 8-bit arrays by the key of their entry. Samples in the file stay if their model is not among the saved
+    states.
     """
     samples = dict(np.load(path)) if path.is_file() else {}
     for key in entries():
