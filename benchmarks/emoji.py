@@ -13,13 +13,16 @@ the distance of the nearest training image to that real image, which is the best
 
 The script writes ``emoji.md`` and ``emoji.json`` beside this file, and for each model a sheet of 100 samples with their
 captions into ``_build/benchmarks``. ``--models emoji_tokens`` measures only that model and the autoencoders, and keeps the
-other rows. ``--captions 100`` measures fewer captions of each part; the table states how many.
+other rows. ``--captions 100`` measures fewer captions of each part; the table states how many. ``--checkpoints FILE ...``
+measures only states of a training of ``emoji_diffusion`` that were copied while it ran, and writes a fourth table: quality
+against the time of training.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import textwrap
 import time
@@ -68,6 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, help="measure only these models and keep the other rows")
     parser.add_argument("--captions", type=int, default=Scale.captions, help="captions of each part (default: %(default)s)")
+    parser.add_argument("--checkpoints", nargs="+", type=Path, metavar="FILE", help="measure only these states of training")
     parser.add_argument("--trial", action="store_true", help=race.TRIAL_HELP)
     arguments = parser.parse_args()
     imggen_lib.configure_process()
@@ -75,15 +79,21 @@ def main() -> None:
     sheets = race.RESULTS / "trial" if arguments.trial else race.RESULTS
     sheets.mkdir(parents=True, exist_ok=True)
     path = (sheets if arguments.trial else FOLDER) / "emoji.json"
-    board: dict[str, Any] = json.loads(path.read_text()) if path.is_file() and arguments.models else {"models": {}}
-    if not arguments.models:
+    partly = arguments.models or arguments.checkpoints
+    if partly and not path.is_file():
+        parser.error(f"{path} does not exist, so there are no other values to keep; first measure without --models")
+    board: dict[str, Any] = json.loads(path.read_text()) if partly else {"models": {}}
+    if not partly:
         board["recogniser"] = recogniser_accuracy(scale)
-    board["autoencoders"] = reconstructions(scale)
-    for name in arguments.models or MODELS:
-        board["models"][name] = text_to_image(name, scale)
-        sheet(name, scale).save(sheets / f"{name}-captions.png")
-    board["scale"] = dataclasses.asdict(scale)
-    board["machine"] = race.machine()
+    if arguments.checkpoints:
+        board["training"] = [during_training(file, scale) for file in tqdm.tqdm(arguments.checkpoints, desc="checkpoints")]
+    else:
+        board["autoencoders"] = reconstructions(scale)
+        for name in arguments.models or MODELS:
+            board["models"][name] = text_to_image(name, scale)
+            sheet(name, scale).save(sheets / f"{name}-captions.png")
+        board["scale"] = dataclasses.asdict(scale)
+        board["machine"] = race.machine()
     with io.atomic_write(path) as temporary:
         temporary.write_text(json.dumps(board, indent=2) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(tables(board), encoding="utf-8")
@@ -147,8 +157,7 @@ def median_ratio(images: Array, others: Array) -> float:
 def text_to_image(name: str, scale: Scale) -> dict[str, Any]:
     """Return for each part the shares of samples that show what their captions state, and distances in feature space."""
     model = pretrained.load(name)
-    scenes = datasets.load("composed_emoji").x_train[: scale.training_scenes]
-    training = evaluation.emoji_recogniser().features(scenes)
+    training = training_features(scale)
     model.sample(16, seed=0, labels=captioned_emoji.sample(16, rng=0), guidance_scale=scale.guidance)
     begin = time.perf_counter()
     model.sample(16, seed=0, labels=captioned_emoji.sample(16, rng=0), guidance_scale=scale.guidance)
@@ -157,6 +166,23 @@ def text_to_image(name: str, scale: Scale) -> dict[str, Any]:
         wanted = composed_emoji.sample_descriptions(scale.captions, rng=20, part=part)
         found["parts"][part] = examine(model, wanted, training, scale)
     return found
+
+
+def during_training(file: Path, scale: Scale) -> dict[str, Any]:
+    """Return the time of training of a checkpoint, and what :func:`text_to_image` returns for its training captions."""
+    record = pretrained.record(file)
+    wanted = composed_emoji.sample_descriptions(scale.captions, rng=20)
+    values = examine(pretrained.load(file), wanted, training_features(scale), scale)
+    return {name: record[name] for name in ("steps", "images_seen", "seconds", "machine")} | {
+        "captions": scale.captions,
+        "values": values,
+    }
+
+
+@functools.cache
+def training_features(scale: Scale) -> Array:
+    """Return the recogniser's features of training images."""
+    return evaluation.emoji_recogniser().features(datasets.load("composed_emoji").x_train[: scale.training_scenes])
 
 
 def examine(model: Any, wanted: Sequence[Description], training: Array, scale: Scale) -> dict[str, Any]:
@@ -221,7 +247,7 @@ def tables(board: dict[str, Any]) -> str:
     for name, values in board["autoencoders"].items():
         codes = f"{values['used']} of {values['codes']} | {values['perplexity']:.0f}" if "codes" in values else " | "
         lines.append(f"| {name} | {values['psnr']:.1f} | {codes} |")
-    return "\n".join([*lines, *text_to_image_table(board, scale)]) + "\n"
+    return "\n".join([*lines, *text_to_image_table(board, scale), *training_table(board)]) + "\n"
 
 
 def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
@@ -248,6 +274,29 @@ def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
             )
     seconds = [f"`{name}` {result['seconds_for_16']:.1f} s" for name, result in board["models"].items()]
     lines += ["", f"Sixteen samples take, on {board['machine']}: {', '.join(seconds)}."]
+    return lines
+
+
+def training_table(board: dict[str, Any]) -> list[str]:
+    """Return the lines of the fourth table, none without checkpoints."""
+    if not (states := board.get("training")):
+        return []
+    lines = [
+        "",
+        f"Training of `emoji_diffusion`: the same measure for {states[-1]['captions']} training captions after parts of "
+        "the training. The learning rate falls over the complete training only.",
+        "",
+        "| steps | images seen | hours | noun | colour | count | style | together | fraction | distance |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for state in states:
+        values = state["values"]
+        shares = " | ".join(f"{values[attribute]['shown']:.0%}" for attribute in ("noun", "colour", "count", "style"))
+        ratio, low, high = values["all"]["ratio"]
+        lines.append(
+            f"| {state['steps']:,} | {state['images_seen']:,} | {state['seconds'] / 3600:.2f} | {shares} | "
+            f"{values['all']['shown']:.1%} | {ratio:.1%} ({low:.1%} to {high:.1%}) | {values['distance']:.1f} |"
+        )
     return lines
 
 
