@@ -4,6 +4,8 @@ import re
 
 import bs4
 import matplotlib.pyplot as plt
+import nbclient
+import nbformat
 import numpy as np
 import pytest
 from PIL import Image
@@ -124,6 +126,22 @@ def test_setup_applies_the_style_of_the_book():
     with plt.rc_context():
         notebook.setup()
         assert plt.rcParams["image.cmap"] == "gray" and plt.rcParams["figure.dpi"] == 110
+
+
+def test_native_messages_do_not_appear_on_a_page_but_python_warnings_do():
+    code = (
+        "import os, sys, warnings\nos.write(2, b'native')\nwarnings.warn('from Python')\nprint('printed', file=sys.stderr)"
+    )
+    cells = [
+        nbformat.v4.new_code_cell("from imggen_lib import notebook\nnotebook.setup()"),
+        nbformat.v4.new_code_cell(code),
+    ]
+    page = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(page, kernel_name="python3", timeout=120).execute()
+    assert page.cells[0].outputs == []
+    shown = "".join(output.text for output in page.cells[1].outputs if output.output_type == "stream")
+    assert "native" not in shown
+    assert "from Python" in shown and "printed" in shown
 
 
 def test_a_film_contains_all_frames_and_starts_paused():
