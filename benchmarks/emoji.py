@@ -53,17 +53,21 @@ PART_NAMES = {"train": "training", "style": "held-out style", "colour": "held-ou
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How much is measured: captions of each part, samples of each, real scenes for the recogniser, icons, guidance."""
+    """How much is measured: captions of each part, samples of each, real scenes for the recogniser, icons.
+
+    The guidance scale is chosen among ``guidance``, with ``guidance_captions`` training captions that are not used again.
+    """
 
     captions: int = 300
     samples: int = 4
     scenes: int = 1000
     icons: int = 300
     training_scenes: int = 20_000
-    guidance: float = evaluation.GUIDANCE_SCALE
+    guidance: Sequence[float] = (1, 2, 3, 4, 6, 8)
+    guidance_captions: int = 200
 
 
-TRIAL = Scale(captions=3, samples=2, scenes=20, icons=5, training_scenes=40)
+TRIAL = Scale(captions=3, samples=2, scenes=20, icons=5, training_scenes=40, guidance=(1, 2), guidance_captions=3)
 
 
 def main() -> None:
@@ -86,12 +90,14 @@ def main() -> None:
     if not partly:
         board["recogniser"] = recogniser_accuracy(scale)
     if arguments.checkpoints:
-        board["training"] = [during_training(file, scale) for file in tqdm.tqdm(arguments.checkpoints, desc="checkpoints")]
+        guidance = board["models"]["emoji_diffusion"]["guidance"]
+        files = tqdm.tqdm(arguments.checkpoints, desc="checkpoints")
+        board["training"] = [during_training(file, guidance, scale) for file in files]
     else:
         board["autoencoders"] = reconstructions(scale)
         for name in arguments.models or MODELS:
             board["models"][name] = text_to_image(name, scale)
-            sheet(name, scale).save(sheets / f"{name}-captions.png")
+            sheet(name, board["models"][name]["guidance"]).save(sheets / f"{name}-captions.png")
         board["scale"] = dataclasses.asdict(scale)
         board["machine"] = race.machine()
     with io.atomic_write(path) as temporary:
@@ -158,21 +164,34 @@ def text_to_image(name: str, scale: Scale) -> dict[str, Any]:
     """Return for each part the shares of samples that show what their captions state, and distances in feature space."""
     model = pretrained.load(name)
     training = training_features(scale)
-    model.sample(16, seed=0, labels=captioned_emoji.sample(16, rng=0), guidance_scale=scale.guidance)
+    by_guidance = {guidance: nouns_shown(model, guidance, scale) for guidance in scale.guidance}
+    guidance = max(by_guidance, key=by_guidance.__getitem__)
+    model.sample(16, seed=0, labels=captioned_emoji.sample(16, rng=0), guidance_scale=guidance)  # compiles
     begin = time.perf_counter()
-    model.sample(16, seed=0, labels=captioned_emoji.sample(16, rng=0), guidance_scale=scale.guidance)
-    found: dict[str, Any] = {"seconds_for_16": time.perf_counter() - begin, "parts": {}}
+    model.sample(16, seed=0, labels=captioned_emoji.sample(16, rng=0), guidance_scale=guidance)
+    seconds = time.perf_counter() - begin
+    found: dict[str, Any] = {
+        "guidance": guidance, "nouns_by_guidance": by_guidance, "seconds_for_16": seconds, "parts": {}
+    }  # fmt: skip
     for part in tqdm.tqdm(composed_emoji.PARTS, desc=name):
         wanted = composed_emoji.sample_descriptions(scale.captions, rng=20, part=part)
-        found["parts"][part] = examine(model, wanted, training, scale)
+        found["parts"][part] = examine(model, wanted, training, guidance, scale)
     return found
 
 
-def during_training(file: Path, scale: Scale) -> dict[str, Any]:
+def nouns_shown(model: Any, guidance: float, scale: Scale) -> float:
+    """Return the share of samples for training captions that show their nouns."""
+    wanted = composed_emoji.sample_descriptions(scale.guidance_captions, rng=22)
+    rows = captioned_emoji.encode([composed_emoji.compose(description) for description in wanted])
+    samples = model.sample(len(rows), seed=2, labels=rows, guidance_scale=guidance)
+    return float(evaluation.scene_matches(samples, wanted)["noun"].mean())
+
+
+def during_training(file: Path, guidance: float, scale: Scale) -> dict[str, Any]:
     """Return the time of training of a checkpoint, and what :func:`text_to_image` returns for its training captions."""
     record = pretrained.record(file)
     wanted = composed_emoji.sample_descriptions(scale.captions, rng=20)
-    values = examine(pretrained.load(file), wanted, training_features(scale), scale)
+    values = examine(pretrained.load(file), wanted, training_features(scale), guidance, scale)
     return {name: record[name] for name in ("steps", "images_seen", "seconds", "machine")} | {
         "captions": scale.captions,
         "values": values,
@@ -185,11 +204,11 @@ def training_features(scale: Scale) -> Array:
     return evaluation.emoji_recogniser().features(datasets.load("composed_emoji").x_train[: scale.training_scenes])
 
 
-def examine(model: Any, wanted: Sequence[Description], training: Array, scale: Scale) -> dict[str, Any]:
+def examine(model: Any, wanted: Sequence[Description], training: Array, guidance: float, scale: Scale) -> dict[str, Any]:
     """Return the shares, with intervals, and the median feature distances for captions of one part."""
     repeated = [description for description in wanted for _ in range(scale.samples)]
     rows = captioned_emoji.encode([composed_emoji.compose(description) for description in repeated])
-    samples = model.sample(len(rows), seed=1, labels=rows, guidance_scale=scale.guidance)
+    samples = model.sample(len(rows), seed=1, labels=rows, guidance_scale=guidance)
     real = composed_emoji.render(repeated, rng=21)
     shown, possible = (evaluation.scene_matches(images, repeated) for images in (samples, real))
     result: dict[str, Any] = {}
@@ -211,12 +230,12 @@ def interval(shown: Array, possible: Array) -> list[float]:
     return [float(shown.mean() / max(possible.mean(), 1e-9)), *map(float, np.quantile(resampled, [0.025, 0.975]))]
 
 
-def sheet(name: str, scale: Scale) -> PIL.Image.Image:
+def sheet(name: str, guidance: float) -> PIL.Image.Image:
     """Return the first sample of 100 captions, 25 of each part, each with its caption below it."""
     wanted = [item for part in composed_emoji.PARTS for item in composed_emoji.sample_descriptions(25, rng=20, part=part)]
     captions = [composed_emoji.compose(item) for item in wanted]
     model = pretrained.load(name)
-    images = model.sample(100, seed=1, labels=captioned_emoji.encode(captions), guidance_scale=scale.guidance)
+    images = model.sample(100, seed=1, labels=captioned_emoji.encode(captions), guidance_scale=guidance)
     canvas = PIL.Image.new("RGB", (10 * 140, 10 * 176), "white")
     draw = PIL.ImageDraw.Draw(canvas)
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
@@ -252,13 +271,15 @@ def tables(board: dict[str, Any]) -> str:
 
 def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
     """Return the lines of the third table."""
+    chosen = "; ".join(f"`{name}` {guidance_text(result)}" for name, result in board["models"].items())
     lines = [
         "",
-        f"Text to image: {scale.samples} samples for each of {scale.captions} captions of each part, guidance scale "
-        f"{scale.guidance:g}. *Fraction*: the share of samples with noun, colour, count and style right "
-        "together, divided by that of real images, with a 95 % interval from resampled captions (if no sample is right, it "
-        "is degenerate, and the true share can be up to 3 divided by the number of samples). Distances in the recogniser's "
-        "features: of samples to a real image of the caption, and of the nearest training image to it.",
+        f"Text to image: {scale.samples} samples for each of {scale.captions} captions of each part. *Fraction*: the share "
+        "of samples with noun, colour, count and style right together, divided by that of real images, with a 95 % interval "
+        "from resampled captions (if no sample is right, it is degenerate, and the true share can be up to 3 divided by the "
+        "number of samples). Distances in the recogniser's features: of samples to a real image of the caption, and of the "
+        "nearest training image to it. The guidance scale of a model is the one with the most correct nouns for "
+        f"{scale.guidance_captions} other training captions: {chosen}.",
         "",
         "| model | captions | noun | colour | count | style | together | real images | fraction | distance | copy |",
         "|---|---|" + "---:|" * 9,
@@ -275,6 +296,12 @@ def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
     seconds = [f"`{name}` {result['seconds_for_16']:.1f} s" for name, result in board["models"].items()]
     lines += ["", f"Sixteen samples take, on {board['machine']}: {', '.join(seconds)}."]
     return lines
+
+
+def guidance_text(result: dict[str, Any]) -> str:
+    """Return the chosen guidance scale of a model and the share of correct nouns with each scale."""
+    shares = ", ".join(f"{share:.1%} at {float(guidance):g}" for guidance, share in result["nouns_by_guidance"].items())
+    return f"{result['guidance']:g} ({shares})"
 
 
 def training_table(board: dict[str, Any]) -> list[str]:
