@@ -275,9 +275,9 @@ def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
     lines = [
         "",
         f"Text to image: {scale.samples} samples for each of {scale.captions} captions of each part. *Fraction*: the share "
-        "of samples with noun, colour, count and style right together, divided by that of real images, with a 95 % interval "
-        "from resampled captions (if no sample is right, it is degenerate, and the true share can be up to 3 divided by the "
-        "number of samples). Distances in the recogniser's features: of samples to a real image of the caption, and of the "
+        "of samples with noun, colour, count and style right together, divided by that of real images, with a 95 % "
+        "interval from resampled captions (if no sample is right, it is degenerate, and the true share can be up to 3 "
+        "divided by the number of samples). Distances in the recogniser's features: of samples to a real image, and of the "
         "nearest training image to it. The guidance scale of a model is the one with the most correct nouns for "
         f"{scale.guidance_captions} other training captions: {chosen}.",
         "",
@@ -299,9 +299,9 @@ def text_to_image_table(board: dict[str, Any], scale: Scale) -> list[str]:
 
 
 def guidance_text(result: dict[str, Any]) -> str:
-    """Return the chosen guidance scale of a model and the share of correct nouns with each scale."""
+    """Return the guidance scale of a model and the share of correct nouns with each scale, if several were measured."""
     shares = ", ".join(f"{share:.1%} at {float(guidance):g}" for guidance, share in result["nouns_by_guidance"].items())
-    return f"{result['guidance']:g} ({shares})"
+    return f"{result['guidance']:g} ({shares or 'not chosen by measurement'})"
 
 
 def training_table(board: dict[str, Any]) -> list[str]:
