@@ -1,4 +1,4 @@
-// Scenes of emoji from captions: a rectified flow of latents with a transformer, classifier-free guidance, and a decoder.
+// Scenes of emoji from captions: a rectified flow of latents with a U-Net, classifier-free guidance, and a decoder.
 imggenLive.register("emoji", {
   needs: ["runtime", "sampler", "caption", "weights/emoji_diffusion"],
   start(root, tools) {
