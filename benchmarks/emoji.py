@@ -53,7 +53,7 @@ PART_NAMES = {"train": "training", "style": "held-out style", "colour": "held-ou
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """How much is measured: captions of each part, samples of each, real scenes for the recogniser, icons.
+    """How much is measured: captions of each part, samples of each, real scenes for the recogniser, icons at most.
 
     The guidance scale is chosen among ``guidance``, with ``guidance_captions`` training captions that are not used again.
     """
@@ -131,7 +131,9 @@ def reconstructions(scale: Scale) -> dict[str, dict[str, float]]:
     training = np.stack([icon(noun, style) for noun, style in known if (noun, style) not in held_out])
     flat = training.reshape(len(training), -1)
     nearest = np.stack([training[((flat - image.reshape(-1)) ** 2).sum(axis=1).argmin()] for image in images])
-    found = {"nearest training icon": {"psnr": median_ratio(images, nearest)}}
+    found: dict[str, dict[str, float]] = {
+        "nearest training icon": {"icons": len(images), "psnr": median_ratio(images, nearest)}
+    }
     for label, name in AUTOENCODERS.items():
         model = pretrained.load(name)
         model = getattr(model, "autoencoder", model)
@@ -252,14 +254,15 @@ def sheet(name: str, guidance: float) -> PIL.Image.Image:
 def tables(board: dict[str, Any]) -> str:
     """Return the tables as Markdown."""
     scale = Scale(**board["scale"])
+    num_icons = board["autoencoders"]["nearest training icon"]["icons"]
     lines = [f"Accuracy of `emoji_recogniser` on {scale.scenes:,} real scenes of each part.", ""]
     lines += ["| part | " + " | ".join(ATTRIBUTES) + " |", "|---|" + "---:|" * len(ATTRIBUTES)]
     for part, values in board["recogniser"].items():
         lines.append(f"| {PART_NAMES[part]} | " + " | ".join(f"{values[name]:.1%}" for name in ATTRIBUTES) + " |")
     lines += [
         "",
-        f"Reconstruction of {scale.icons} held-out icons: no training scene shows these nouns in these styles. Medians "
-        "over the icons.",
+        f"Reconstruction of {num_icons} held-out icons: no training scene shows these nouns in these styles. Medians over "
+        "the icons.",
         "",
     ]
     lines += ["| | PSNR of pixels that are not white (dB) | codes used | perplexity |", "|---|---:|---:|---:|"]
