@@ -31,7 +31,7 @@ test: $(SETUP) ## run all tests except the browser's, and execute the changed pa
 	$(BIN)/python tools/book.py execute --jobs $(JOBS)
 
 browser: book ## test the built book and JupyterLab in Chromium
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
+	$(BIN)/python -m pytest -n 2 --dist worksteal tests/browser
 
 test-jax: $(SETUP) ## run the library's tests on JAX
 	KERAS_BACKEND=jax $(BIN)/$(LIBRARY_TESTS)
