@@ -314,7 +314,7 @@ def training_table(board: dict[str, Any]) -> list[str]:
     lines = [
         "",
         f"Training of `emoji_diffusion`: the same measure for {states[-1]['captions']} training captions after parts of "
-        "the training. The learning rate falls over the complete training only.",
+        f"the training. Learning rate: {pretrained.record('emoji_diffusion')['schedule']}.",
         "",
         "| steps | images seen | hours | noun | colour | count | style | together | fraction | distance |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",

@@ -168,7 +168,7 @@ RECIPES = (
         "Rectified flow of scenes of emoji from captions, in the latents of emoji_autoencoder",
         _build_latent_diffusion,
         quick=Budget("composed_emoji", 100),
-        full=Budget("composed_emoji", 16000),
+        full=Budget("composed_emoji", 30000),
         batch_size=64,
         learning_rate=1e-3,
         mixed_precision=True,
