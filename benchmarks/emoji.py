@@ -196,6 +196,7 @@ def during_training(file: Path, guidance: float, scale: Scale) -> dict[str, Any]
     values = examine(pretrained.load(file), wanted, training_features(scale), guidance, scale)
     return {name: record[name] for name in ("steps", "images_seen", "seconds", "machine")} | {
         "captions": scale.captions,
+        "guidance": guidance,
         "values": values,
     }
 
@@ -314,7 +315,8 @@ def training_table(board: dict[str, Any]) -> list[str]:
     lines = [
         "",
         f"Training of `emoji_diffusion`: the same measure for {states[-1]['captions']} training captions after parts of "
-        f"the training. Learning rate: {pretrained.record('emoji_diffusion')['schedule']}.",
+        f"the training, at guidance scale {states[-1]['guidance']:g}. Learning rate: "
+        f"{pretrained.record('emoji_diffusion')['schedule']}.",
         "",
         "| steps | images seen | hours | noun | colour | count | style | together | fraction | distance |",
         "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",

@@ -224,10 +224,10 @@ def test_each_exercise_lists_at_least_three_right_and_three_wrong_answers(path):
     assert few == {}
 
 
-def test_every_page_has_exercises_with_solutions():
+def test_every_page_has_two_to_four_exercises_with_solutions():
     for path in NOTEBOOKS:
         text = "\n".join(source(cell) for cell in cells(path))
-        assert len(re.findall(r"\{exercise-start\}", text)) >= 3, path
+        assert 2 <= len(re.findall(r"\{exercise-start\}", text)) <= 4, path
         assert len(re.findall(r"\{exercise-start\}", text)) == len(re.findall(r"\{solution-start\}", text)), path
         assert text.count("@exercises.check") == sum("wrong" in cell["metadata"] for cell in cells(path)), path
 
