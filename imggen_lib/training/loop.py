@@ -173,9 +173,17 @@ def fit(
     stop = before + _ENOUGH if num_steps is None else num_steps
     part = (processes.index(), processes.count())
     images: Any = dataset.x_train
-    if not getattr(model, "train_autoencoder", True):
+    frozen = not getattr(model, "train_autoencoder", True)
+    if frozen:
         images = Encoded(images, model.autoencoder.encode)
     batches = Batches(images, dataset.y_train, batch_size=batch_size, seed=seed, start=before, stop=stop, part=part)
+    if frozen and keras.backend.backend() == "jax":
+        # While Keras trains on JAX, the variables of the model have no values, so nothing can be encoded then.
+        if len(batches) < batches.steps_per_epoch:
+            for index in range(len(batches)):
+                batches[index]
+        else:
+            images[np.arange(len(images))]
     stop_on_signal, stop_if_diverged = StopOnSignal(), StopIfDiverged()
     counter = StepCounter(record, batch_size=batch_size, steps_per_epoch=batches.steps_per_epoch)
     every_step: list[keras.callbacks.Callback] = [*callbacks, counter]
